@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -86,7 +87,7 @@ def test_kernels_and_engine_import_no_training_framework() -> None:
         if source.name != "__init__.py"
     ]
     loaded = _modules_after("\n".join(f"import {name}" for name in names))
-    assert not loaded & {"torch", "lightning", "torchvision", "cupy"}
+    assert not loaded & {"torch", "lightning", "torchvision"}
 
 
 def test_names_of_the_facade_exist() -> None:
@@ -118,3 +119,28 @@ def test_constraints_are_names_and_versions_only() -> None:
         assert line.startswith("#") or line.count("==") == 1, line
         assert "://" not in line
         assert "@" not in line
+
+
+def test_every_library_the_code_imports_is_a_declared_dependency() -> None:
+    """A library that only comes along with another one disappears when that one stops needing it."""
+    modules_of = {
+        "google-crc32c": "google_crc32c", "jsonargparse[signatures]": "jsonargparse", "numba-cuda[cu13]": "numba",
+        "nvidia-dali-cuda130": "nvidia", "pillow": "PIL", "pywavelets": "pywt", "cupy-cuda13x": "cupy",
+        "pytorch-wavelets": "pytorch_wavelets", "scikit-learn": "sklearn",
+    }  # fmt: skip
+    project = CONFIG["project"]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["gpu"]]
+    declared += project["optional-dependencies"]["benchmark"]
+    names = [re.split(r"[<>=!~ ;]", line, maxsplit=1)[0].lower() for line in declared]
+    known = {modules_of.get(name, name.replace("-", "_")) for name in names} | {"wavestream"} | sys.stdlib_module_names
+    known |= {"llvmlite", "cupyx"}  # the language of Numba's intrinsics, in the version that Numba pins; a part of CuPy
+    for floor in (*FLOORS, "wavestream"):
+        for source in sorted((ROOT / floor).rglob("*.py")):
+            for node in ast.walk(ast.parse(source.read_text())):
+                if isinstance(node, ast.Import):
+                    found = {alias.name.split(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                    found = {(node.module or "").split(".")[0]}
+                else:
+                    continue
+                assert found <= known, f"{source.relative_to(ROOT)} imports {found - known}, which nothing declares"

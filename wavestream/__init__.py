@@ -30,7 +30,7 @@ _HOME = {
     "train": "wavestream.trainers.train",
 }
 
-__all__ = ["__version__", *sorted(_HOME)]
+__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604 - the keys are strings
 
 
 def __getattr__(name: str) -> Any:

@@ -48,10 +48,14 @@ def _quiet(parser: ArgumentParser) -> None:
 
 def _declare_ingest(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "source", nargs="+", help="folders or files (DICOM, PNG, JPEG, NPY); a last one that ends in .zarr is the store to write"
+        "source",
+        nargs="+",
+        help="folders or files (DICOM, PNG, JPEG, NPY); a last one that ends in .zarr is the store to write",
     )
     parser.add_argument("--store", type=str, help="the store to write (default: <first source's name>.zarr, here)")
-    parser.add_argument("--labels", type=str, help="CSV with one row per image: a file column, labels, a patient column")
+    parser.add_argument(
+        "--labels", type=str, help="CSV with one row per image: a file column, labels, a patient column"
+    )
     _quiet(parser)
     _configuration(parser, "wavestream.engine.ingest", "IngestConfig")
 
@@ -66,7 +70,11 @@ def _run_ingest(arguments: Namespace) -> int:
         store = sources.pop()
     store = store or f"{sources[0].resolve().stem}.zarr"
     summary = ingest(
-        sources[0] if len(sources) == 1 else sources, store, arguments.labels, config=config, progress=not arguments.quiet
+        sources[0] if len(sources) == 1 else sources,
+        store,
+        arguments.labels,
+        config=config,
+        progress=not arguments.quiet,
     )
     print(summary)
     return 0
@@ -78,10 +86,10 @@ def _declare_info(parser: ArgumentParser) -> None:
 
 
 def _run_info(arguments: Namespace) -> int:
-    from wavestream.engine.info import describe, render
+    from wavestream.engine.info import describe
 
     description = describe(arguments.store)
-    print(json.dumps(description, indent=2) if arguments.json else render(description))
+    print(json.dumps(description.to_json(), indent=2) if arguments.json else description)
     return 0
 
 
@@ -98,30 +106,34 @@ def _run_verify(arguments: Namespace) -> int:
     return 0 if report.ok else EXIT_FAILED
 
 
-def _declare_train(parser: ArgumentParser) -> None:
+def _declare_run(parser: ArgumentParser, module: str, name: str) -> None:
     parser.add_argument("store", help="a store written by `wavestream ingest`")
+    parser.add_argument("--config", action="config", help="YAML or JSON file with any of the options below")
+    parser.add_argument("--out", type=str, help="folder to write, or to go on in (default: <store's name>-<command>)")
     _quiet(parser)
-    _configuration(parser, "wavestream.trainers.train", "TrainConfig", skip={"store"})
+    _configuration(parser, module, name, skip={"store", "out"})
+
+
+def _declare_train(parser: ArgumentParser) -> None:
+    _declare_run(parser, "wavestream.trainers.configuration", "TrainConfig")
 
 
 def _run_train(arguments: Namespace) -> int:
     from wavestream.trainers.train import train
 
-    config = _configured(_instantiated(_declare_train, arguments), "wavestream.trainers.train", "TrainConfig")
+    config = _configured_run(arguments, "wavestream.trainers.configuration", "TrainConfig", "train")
     print(train(config, progress=not arguments.quiet))
     return 0
 
 
 def _declare_study(parser: ArgumentParser) -> None:
-    parser.add_argument("store", help="a store written by `wavestream ingest`")
-    _quiet(parser)
-    _configuration(parser, "wavestream.trainers.study", "StudyConfig", skip={"store"})
+    _declare_run(parser, "wavestream.trainers.study_config", "StudyConfig")
 
 
 def _run_study(arguments: Namespace) -> int:
     from wavestream.trainers.study import study
 
-    config = _configured(_instantiated(_declare_study, arguments), "wavestream.trainers.study", "StudyConfig")
+    config = _configured_run(arguments, "wavestream.trainers.study_config", "StudyConfig", "study")
     print(f"report: {study(config, progress=not arguments.quiet)}")
     return 0
 
@@ -145,7 +157,7 @@ COMMANDS = {
     "info": Command("say what a store holds", _declare_info, _run_info),
     "verify": Command("check every byte of a store against its checksums", _declare_verify, _run_verify),
     "train": Command("train a classifier on a store and test it on the held-out split", _declare_train, _run_train),
-    "study": Command("measure AUC against compression, with and without artifact injection", _declare_study, _run_study),
+    "study": Command("AUC against compression, with and without artifact injection", _declare_study, _run_study),
     "demo": Command("the whole way in five minutes, on phantoms or on your data", _declare_demo, _run_demo),
 }
 
@@ -156,13 +168,10 @@ def _parser(name: str) -> ArgumentParser:
     return ArgumentParser(prog=f"wavestream {name}", description=COMMANDS[name].summary)
 
 
-def _instantiated(declare: Callable[[ArgumentParser], None], arguments: Namespace) -> Namespace:
-    """The arguments with nested configurations turned from namespaces into their dataclasses."""
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser()
-    declare(parser)
-    return parser.instantiate(arguments)
+def _configured_run(arguments: Namespace, module: str, name: str, command: str) -> Any:
+    """The configuration of a run, its folder named after the store where the user named none."""
+    out = arguments.out or f"{Path(arguments.store).resolve().stem}-{command}"
+    return _configured(arguments, module, name, out=out)
 
 
 def _overview() -> str:
@@ -190,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         parser = _parser(words[0])
         command.declare(parser)
-        return command.run(parser.parse_args(words[1:]))
+        return command.run(parser.instantiate(parser.parse_args(words[1:])))
     except InputError as error:
         print(f"wavestream {words[0]}: {error}", file=sys.stderr)
         return EXIT_USAGE

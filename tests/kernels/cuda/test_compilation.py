@@ -1,0 +1,124 @@
+"""Every kernel compiles for sm_80 and sm_90 without a driver, and the machine code fits: no spills, no doubles.
+
+Every wavelet is compiled for its own coefficient type, as in deeper levels; every pixel type with ``bior4.4`` and
+``cdf53``: the pixel type only changes the load.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from numba import boolean, float32, int16, int32, int64, types, uint8, uint16
+from ptx_translation import instructions
+
+from wavestream.kernels import WAVELETS
+from wavestream.kernels.cuda.analysis import analysis_kernel
+from wavestream.kernels.cuda.launch import DEVICE
+from wavestream.kernels.cuda.pixels import pixel_kernel
+from wavestream.kernels.cuda.selection import begin_kernel, histogram_kernel, scan_kernel
+from wavestream.kernels.cuda.synthesis import synthesis_kernel
+from wavestream.kernels.cuda.threshold import threshold_kernel
+
+ARCHITECTURES = [(8, 0), (9, 0)]
+INTEGERS = (uint8, uint16, int16, int32)
+FLOATS = (types.float16, float32)
+
+MAX_SHARED = 48 * 1024
+REGISTERS_PER_MULTIPROCESSOR = 65536
+
+
+def flat(dtype: Any) -> types.Array:
+    return types.Array(dtype, 1, "C")
+
+
+LEVELS, IMAGES, STATE = types.Array(int64, 3, "C"), types.Array(int64, 2, "C"), types.Array(int32, 2, "C")
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """One specialisation of a kernel: its name, how to get it, its argument types, threads per block."""
+
+    name: str
+    kernel: Callable[[], Any]
+    signature: tuple[Any, ...]
+    threads: int
+
+
+def specialisations() -> list[Compiled]:
+    tile_threads = DEVICE.tile_threads[0] * DEVICE.tile_threads[1]
+    pixel_threads = DEVICE.pixel_threads[0] * DEVICE.pixel_threads[1]
+    found = []
+    for wavelet in WAVELETS:
+        work = int32 if wavelet == "cdf53" else float32
+        sources = {"cdf53": INTEGERS, "bior4.4": INTEGERS + FLOATS}.get(wavelet, (work,))
+        for source in sources:
+            signature = (flat(source), flat(work), flat(work), LEVELS, int64)
+            name = f"analysis {wavelet} {source}"
+            found.append(Compiled(name, lambda w=wavelet: analysis_kernel(w, DEVICE.tile), signature, tile_threads))
+        signature = (flat(work), flat(work), flat(work), flat(float32), LEVELS, int64, boolean)
+        name = f"synthesis {wavelet}"
+        found.append(Compiled(name, lambda w=wavelet: synthesis_kernel(w, DEVICE.tile), signature, tile_threads))
+    for lifted, work in ((False, float32), (True, int32)):
+        signature = (flat(work), LEVELS, STATE, flat(int32), int64, int64, int64)
+        name = f"histogram {work}"
+        found.append(Compiled(name, lambda f=lifted: histogram_kernel(f), signature, DEVICE.linear_threads))
+        signature = (flat(work), flat(float32), flat(work), LEVELS)
+        name = f"threshold {work}"
+        found.append(Compiled(name, lambda f=lifted: threshold_kernel(f), signature, DEVICE.linear_threads))
+    signature = (STATE, flat(int32), flat(int32), int64, int64)
+    found.append(Compiled("scan", lambda: scan_kernel(DEVICE.scan_threads), signature, DEVICE.scan_threads))
+    found.append(Compiled("begin", lambda: begin_kernel, (IMAGES, STATE, flat(int32)), DEVICE.linear_threads))
+    kinds = [("integer", float32, pixel) for pixel in INTEGERS] + [("lifted", int32, pixel) for pixel in INTEGERS]
+    for kind, work, pixel in [*kinds, ("float16", float32, types.float16), ("float32", float32, float32)]:
+        signature = (flat(pixel), flat(work), flat(pixel), int64, int64, IMAGES, STATE)
+        found.append(Compiled(f"pixels {kind} {pixel}", lambda k=kind: pixel_kernel(k), signature, pixel_threads))
+    return found
+
+
+SPECIALISATIONS = specialisations()
+
+
+def assemble(ptx: str, architecture: tuple[int, int]) -> str:
+    """Assemble PTX to machine code with nvJitLink, which needs no driver; its report on registers and memory."""
+    nvjitlink = pytest.importorskip("cuda.bindings.nvjitlink", reason="nvJitLink (nvidia-nvjitlink) is not installed")
+    handle = nvjitlink.create(3, ["-arch=sm_{}{}".format(*architecture), "-verbose", "-Xptxas=-v"])
+    try:
+        nvjitlink.add_data(handle, nvjitlink.InputType.PTX, ptx.encode(), len(ptx), "kernel")
+        nvjitlink.complete(handle)
+        report = bytearray(nvjitlink.get_info_log_size(handle))
+        nvjitlink.get_info_log(handle, report)
+        assert nvjitlink.get_linked_cubin_size(handle) > 0
+    finally:
+        nvjitlink.destroy(handle)
+    return report.decode()
+
+
+@pytest.mark.parametrize("case", SPECIALISATIONS, ids=lambda case: case.name)
+def test_kernel_compiles_and_fits(compile_ptx: Any, case: Compiled) -> None:
+    for architecture in ARCHITECTURES:
+        ptx = compile_ptx(case.kernel(), case.signature, architecture)
+        assert ".target sm_{}{}".format(*architecture) in ptx
+        used = set(instructions(ptx))
+        assert not [name for name in used if ".f64" in name], "double precision"
+        if "cdf53" in case.name or case.name in ("histogram int32", "threshold int32"):
+            assert not [name for name in used if name.startswith("fma")], "a contracted multiply"
+        report = assemble(ptx, architecture)
+        numbers = re.search(r"used (\d+) registers.* (\d+) stack, (\d+) bytes smem.* (\d+) bytes lmem", report)
+        assert numbers is not None, report
+        registers, stack, shared, local = (int(number) for number in numbers.groups())
+        assert (stack, local) == (0, 0), report
+        assert "0 bytes spill stores, 0 bytes spill loads" in report
+        assert shared <= MAX_SHARED
+        # At least two blocks at a time on a multiprocessor.
+        assert 2 * registers * case.threads <= REGISTERS_PER_MULTIPROCESSOR
+
+
+def test_every_wavelet_and_pixel_type_is_among_them() -> None:
+    names = [case.name for case in SPECIALISATIONS]
+    assert all(f"synthesis {wavelet}" in names for wavelet in WAVELETS)
+    assert all(any(name.startswith("pixels") and name.endswith(str(t)) for name in names) for t in INTEGERS + FLOATS)
+    assert len(set(names)) == len(names)
