@@ -1,0 +1,174 @@
+"""The end of an ingest: table, labels, split, and last the header, which makes the folder a store."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+
+from wavestream.engine.decoding import ZSTD_LEVEL
+from wavestream.engine.durable import sync_tree, write_durably
+from wavestream.engine.ingest_config import IngestConfig
+from wavestream.engine.ingest_summary import count_quarantined
+from wavestream.engine.inventory import Inventory
+from wavestream.engine.journal import Journal
+from wavestream.engine.patients import hash_patient
+from wavestream.engine.rejection import Rejection
+from wavestream.engine.schema import FORMAT_VERSION, SPLITS, TABLE, StoreHeader
+from wavestream.engine.split import named_split, patient_split
+
+_GROUP = {"zarr_format": 3, "node_type": "group", "attributes": {}}
+_MEMBERS = {"zarr.json", "zarr.json.partial", "images", "table", "labels"}
+
+
+def begin_store(store: Path) -> None:
+    """Make the folder a Zarr group without a header: an ingest that has begun and not finished."""
+    store.mkdir(parents=True, exist_ok=True)
+    write_durably(store / "zarr.json", json.dumps(_GROUP, indent=2).encode())
+
+
+def is_ours(store: Path) -> bool:
+    """Whether a folder is a store, finished or begun: a Zarr group with nothing in it that no store has."""
+    return (store / "zarr.json").is_file() and {path.name for path in store.iterdir()} <= _MEMBERS
+
+
+def finish_store(
+    store: Path, inventory: Inventory, journal: Journal, files: int, salt: bytes, config: IngestConfig
+) -> StoreHeader:
+    """Write everything that is not a shard, and the header after all else is on disk; returns the header."""
+    split, how = _split(inventory, journal, config)
+    table = _table(inventory, journal, split, salt)
+    canvas, count = inventory.canvas, len(journal.entry)
+    (store / "images" / "zarr.json").unlink(missing_ok=True)
+    zarr.create_array(
+        store / "images",
+        shape=(count, canvas.rows, canvas.cols),
+        chunks=(1, canvas.rows, canvas.cols),
+        shards=(config.shard_images, canvas.rows, canvas.cols),
+        dtype=canvas.dtype,
+        compressors=ZstdCodec(level=ZSTD_LEVEL),
+        filters=None,
+        fill_value=0,
+        dimension_names=("image", "row", "col"),
+    )
+    for name in ("table", "labels"):
+        shutil.rmtree(store / name, ignore_errors=True)
+        begin_store(store / name)
+    for name, values in table.items():
+        attributes: dict[str, Any] = {"meaning": TABLE[name].meaning}
+        if TABLE[name].categories:
+            attributes["categories"] = list(TABLE[name].categories)
+        _write_column(store / "table" / name, values, attributes)
+    rows = np.array([entry.row for entry in inventory.entries], np.int64)[journal.entry]
+    for column in inventory.columns:
+        values = np.where(rows >= 0, column.values[rows], column.missing).astype(column.values.dtype)
+        attributes = {} if column.categories is None else {"categories": list(column.categories)}
+        _write_column(store / "labels" / column.name, values, attributes)
+    header = StoreHeader(
+        format=FORMAT_VERSION,
+        count=count,
+        canvas=(canvas.rows, canvas.cols),
+        dtype=canvas.dtype,
+        codec="zstd",
+        shard_images=config.shard_images,
+        split=how,
+        summary=_summary(inventory, journal, files),
+        written_by=_version(),
+    )
+    sync_tree(store / "table")
+    sync_tree(store / "labels")
+    complete = {**_GROUP, "attributes": {"wavestream": header.to_json()}}
+    write_durably(store / "zarr.json", json.dumps(complete, indent=2).encode())
+    return header
+
+
+def all_rejected(inventory: Inventory, journal: Journal) -> dict[int, Rejection]:
+    """Every file that is not in the store, by source number, whether its header or its pixels were at fault."""
+    return dict(sorted({**inventory.rejected, **journal.rejected}.items()))
+
+
+def _split(inventory: Inventory, journal: Journal, config: IngestConfig) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    patients = [inventory.entries[entry].patient for entry in journal.entry]
+    if inventory.split_names is not None:
+        stated = [inventory.split_names[entry] for entry in journal.entry]
+        return named_split(patients, stated), {"method": "column"}
+    strata = inventory.strata
+    classes = None
+    if strata is not None:
+        rows = [inventory.entries[entry].row for entry in journal.entry]
+        classes = [int(strata.values[row]) if row >= 0 else -1 for row in rows]
+    how = {
+        "method": "patient",
+        "seed": config.seed,
+        "fractions": list(config.fractions),
+        "stratify": None if strata is None else strata.name,
+    }
+    return patient_split(patients, classes, config.fractions, config.seed), how
+
+
+def _table(inventory: Inventory, journal: Journal, split: NDArray[np.uint8], salt: bytes) -> dict[str, NDArray[Any]]:
+    entries = inventory.entries
+    hashes = np.array([hash_patient(salt, entry.patient) for entry in entries], np.uint64)
+    series = np.array([entry.series for entry in entries], np.int64)
+    first = np.array([entry.position for entry in entries], np.int64)
+    regions = np.array([entry.region or (0, 0, -1, -1) for entry in entries], np.int64)[journal.entry]
+    whole = regions[:, 2] < 0
+    found = {
+        **journal.table,
+        "roi_row": regions[:, 0],
+        "roi_col": regions[:, 1],
+        "roi_rows": np.where(whole, journal.table["rows"], regions[:, 2]),
+        "roi_cols": np.where(whole, journal.table["cols"], regions[:, 3]),
+        "series": series[journal.entry],
+        "position": first[journal.entry] + journal.frame,
+        "patient": hashes[journal.entry],
+        "split": split,
+    }
+    return {name: found[name].astype(column.dtype) for name, column in TABLE.items()}
+
+
+def _write_column(path: Path, values: NDArray[Any], attributes: dict[str, Any]) -> None:
+    array = zarr.create_array(
+        path,
+        shape=values.shape,
+        chunks=values.shape,
+        dtype=values.dtype,
+        compressors=ZstdCodec(level=ZSTD_LEVEL),
+        filters=None,
+        fill_value=0,
+        attributes=attributes,
+    )
+    array[:] = values
+
+
+def _summary(inventory: Inventory, journal: Journal, files: int) -> dict[str, int]:
+    rejected = all_rejected(inventory, journal)
+    reasons = Counter(str(rejection.reason) for rejection in rejected.values())
+    return {
+        "stored": len(journal.entry),
+        "files": files,
+        "quarantined": len(rejected),
+        **count_quarantined(reasons),
+        **dict(sorted(journal.notes.items())),
+    }
+
+
+def split_sizes(split: NDArray[np.uint8]) -> dict[str, int]:
+    """Images in each part of a split that has any."""
+    counts = np.bincount(split, minlength=len(SPLITS))
+    return {name: int(count) for name, count in zip(SPLITS, counts, strict=True) if count}
+
+
+def _version() -> str:
+    try:
+        return version("wavestream")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,71 @@
+"""The layout of ``images`` as its ``zarr.json`` declares it, checked against what the reader understands."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wavestream.engine.errors import StoreError
+from wavestream.engine.store import Store
+
+
+@dataclass(frozen=True)
+class ImageArray:
+    """Layout of the sharded array ``images`` [N, H, W].
+
+    Attributes:
+        count: number of images N.
+        canvas: (H, W) in pixels.
+        dtype: NumPy dtype of a pixel in native byte order.
+        shard_images: images per shard; the index of every shard has this many entries.
+        fill_value: pixel value of an image that has no chunk.
+        swap_bytes: pixels are stored in the other byte order than this machine's.
+    """
+
+    count: int
+    canvas: tuple[int, int]
+    dtype: np.dtype[Any]
+    shard_images: int
+    fill_value: int
+    swap_bytes: bool
+
+
+def read_image_array(store: Store) -> ImageArray:
+    """Read and check ``images/zarr.json``.
+
+    Raises:
+        StoreError: the file is missing or damaged, disagrees with the header, or declares a layout other than one
+            image per zstd chunk in shards with a crc32c-checked index at the end.
+    """
+    file = store.path / "images" / "zarr.json"
+    height, width = store.header.canvas
+    try:
+        declared = json.loads(file.read_text())
+        shape, shard_shape = declared["shape"], declared["chunk_grid"]["configuration"]["chunk_shape"]
+        (sharding,) = declared["codecs"]
+        inside = sharding["configuration"]
+        inner = {codec["name"]: codec.get("configuration", {}) for codec in inside["codecs"]}
+        outer = [codec["name"] for codec in inside["index_codecs"]]
+        layout = (sharding["name"], inside["chunk_shape"], list(inner), outer, inside.get("index_location", "end"))
+        array = ImageArray(
+            count=int(shape[0]),
+            canvas=(height, width),
+            dtype=np.dtype(declared["data_type"]),
+            shard_images=int(shard_shape[0]),
+            fill_value=int(declared["fill_value"]),
+            swap_bytes=np.dtype(declared["data_type"]).itemsize > 1 and inner["bytes"]["endian"] != sys.byteorder,
+        )
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise StoreError(f"{file} is missing or damaged ({error!r}): ingest again") from error
+    expected = ("sharding_indexed", [1, height, width], ["bytes", "zstd"], ["bytes", "crc32c"], "end")
+    agrees = shape == [store.header.count, height, width] and str(array.dtype) == store.header.dtype
+    if layout != expected or not agrees or shard_shape[1:] != [height, width] or array.shard_images < 1:
+        raise StoreError(
+            f"{file}: expected {store.header.dtype} {[store.header.count, height, width]} laid out as {expected}, "
+            f"got {array.dtype} {shape} laid out as {layout}; ingest again"
+        )
+    return array

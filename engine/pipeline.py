@@ -1,0 +1,201 @@
+"""The DALI pipeline: one definition, for CPU and GPU, from raw stored images to network input.
+
+Crop to the region of interest, modality rescale and VOI window and inversion (:mod:`wavestream.engine.window`), resize
+(linear, antialiased), turn and mirror, normalise. Cropping first gives the same pixels, as windowing is pointwise.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from nvidia.dali import fn, math
+from nvidia.dali.pipeline import Pipeline as DaliPipeline
+from nvidia.dali.types import DALIDataType, DALIInterpType, to_numpy_type
+
+from wavestream.engine.geometry import regions_of, turn_matrices
+from wavestream.engine.store import Store
+from wavestream.engine.transform import Transform, TransformParameters
+from wavestream.engine.window import fold_windows
+
+_DALI_DTYPES = {
+    "uint8": DALIDataType.UINT8,
+    "uint16": DALIDataType.UINT16,
+    "int16": DALIDataType.INT16,
+    "int32": DALIDataType.INT32,
+}
+
+
+class Pipeline:
+    """Brings batches of raw images to the network's input. Safe to call from several threads; one runs at a time.
+
+    Args:
+        store: where the images come from; its table gives their windows, regions and sizes.
+        transform: what to do to them.
+        device_id: CUDA device number; None: run on the CPU.
+        threads: CPU threads of DALI.
+        normalise: False leaves the images in [0, 1], for artifacts in the input domain.
+
+    Raises:
+        StoreError: a window that is not finite, or a region of interest outside its image; names the image.
+    """
+
+    def __init__(
+        self, store: Store, transform: Transform, *, device_id: int | None, threads: int, normalise: bool = True
+    ) -> None:
+        self.transform = transform
+        self._dtype = store.header.dtype
+        self._device_id = device_id
+        self._threads = threads
+        self._normalise = normalise
+        self._windows = fold_windows(store.table, transform.window)
+        self._regions = regions_of(store, transform.roi)
+        self._canvas = store.header.canvas
+        self._lock = threading.Lock()
+        self._dali: DaliPipeline | None = None
+        self._capacity = 0
+
+    def run(self, images: Any, indices: NDArray[np.int64], parameters: TransformParameters) -> Any:
+        """Transform one batch and wait for the result.
+
+        Args:
+            images: (batch, H, W) raw canvases of the store's dtype, C-contiguous: NumPy, or for a GPU pipeline a
+                CUDA array on its device whose content is complete. Not changed, and free again on return.
+            indices: (batch,) which image of the store each one is.
+            parameters: what was drawn for them.
+
+        Returns:
+            DALI tensor (batch, rows, cols, 1) float32 on the pipeline's device, owned by the caller as long as it is
+            referenced; NumPy, CuPy and torch take it without a copy (``__array_interface__``, DLPack).
+
+        Raises:
+            RuntimeError: DALI failed; a note names the images.
+        """
+        with self._lock:
+            if self._dali is None or indices.size > self._capacity:
+                self._capacity = indices.size
+                self._dali = self._build(indices.size)
+            try:
+                self._dali.feed_input("images", images[..., None])
+                for name, values in self._arguments(indices, parameters).items():
+                    self._dali.feed_input(name, values)
+                self._dali.schedule_run()
+                (output,) = self._dali.share_outputs()
+                tensor = output.as_tensor()
+                self._dali.release_outputs()
+            except RuntimeError as error:
+                # DALI leaves a pipeline that failed unusable.
+                self._dali = None
+                error.add_note(f"in the batch of images {indices.tolist()}")
+                raise
+        return tensor
+
+    def _build(self, batch_size: int) -> DaliPipeline:
+        # Depth 1 and one lock: batches come out in order, and iterators may share the pipeline. The overlap of reading,
+        # DALI and training comes from the prefetching around it.
+        options = {"batch_size": batch_size, "num_threads": self._threads, "device_id": self._device_id}
+        pipeline = DaliPipeline(**options, prefetch_queue_depth=1)
+        with pipeline:
+            pipeline.set_outputs(self._graph())
+        pipeline.build()
+        return pipeline
+
+    def _graph(self) -> Any:
+        gpu = self._device_id is not None
+        images = fn.external_source(
+            name="images",
+            device="gpu" if gpu else "cpu",
+            layout="HWC",
+            dtype=_DALI_DTYPES[self._dtype],
+            ndim=3,
+            no_copy=True,
+        )
+
+        def argument(name: str) -> Any:
+            dtype, ndim = self._inputs[name]
+            return fn.external_source(name=name, dtype=dtype, ndim=ndim)
+
+        def scalar(name: str) -> Any:
+            return argument(name).gpu() if gpu else argument(name)
+
+        if "start" in self._inputs:
+            images = fn.slice(images, start=argument("start"), shape=argument("extent"), axes=(0, 1))
+        if self._in_stored_dtype:
+            images = math.min(math.max(images, scalar("low")), scalar("high")) - scalar("offset")
+        else:
+            images = math.min(math.max(images - scalar("offset"), scalar("low")), scalar("high"))
+        gain, bias = scalar("gain"), scalar("bias")
+        if "sigmoid" in self._inputs:
+            logistic, images = scalar("sigmoid"), images * gain + bias
+            images = self._resize(logistic / (1.0 + math.exp(-images)) + (1.0 - logistic) * images, argument)
+            if self._normalise:
+                images = images * (1.0 / self.transform.std) + (-self.transform.mean / self.transform.std)
+        else:
+            # The line commutes with resizing, and the small image is cheaper.
+            images = self._resize(images, argument) * gain + bias
+        if "matrix" in self._inputs:
+            size, matrix = self.transform.image_size, argument("matrix")
+            nearest = DALIInterpType.INTERP_NN
+            images = fn.warp_affine(images, matrix=matrix, size=size, interp_type=nearest, inverse_map=True)
+        return images
+
+    def _resize(self, images: Any, argument: Any) -> Any:
+        size = argument("size") if "size" in self._inputs else self.transform.image_size
+        return fn.resize(
+            images, size=size, interp_type=DALIInterpType.INTERP_LINEAR, antialias=True, dtype=DALIDataType.FLOAT
+        )
+
+    @cached_property
+    def _in_stored_dtype(self) -> bool:
+        """Clip before anything is converted: several times faster than in float32 (docs/design/0005)."""
+        return self._windows.whole and not self._windows.sigmoid.any() and self._dtype != "int32"
+
+    @cached_property
+    def _inputs(self) -> dict[str, tuple[DALIDataType, int]]:
+        """The arguments of the graph by name, with dtype and number of dimensions: those that this run needs."""
+        number, float32 = _DALI_DTYPES[self._dtype], DALIDataType.FLOAT
+        exact = DALIDataType.INT64 if self._dtype == "int32" else DALIDataType.INT32
+        bound, shift = (number, number) if self._in_stored_dtype else (float32, exact)
+        inputs = {
+            "low": (bound, 0),
+            "high": (bound, 0),
+            "offset": (shift, 0),
+            "gain": (float32, 0),
+            "bias": (float32, 0),
+        }
+        if not (self._regions == (0, 0, *self._canvas)).all():
+            inputs |= {"start": (DALIDataType.INT32, 1), "extent": (DALIDataType.INT32, 1)}
+        if self._windows.sigmoid.any():
+            inputs["sigmoid"] = (float32, 0)
+        if self.transform.rotate:
+            inputs["size"] = (float32, 1)
+        if self.transform.rotate or self.transform.flip:
+            inputs["matrix"] = (float32, 2)
+        return inputs
+
+    def _arguments(self, indices: NDArray[np.int64], parameters: TransformParameters) -> dict[str, NDArray[Any]]:
+        """The values of :attr:`_inputs` for a batch."""
+        windows, (rows, cols) = self._windows, self.transform.image_size
+        offset, gain, bias = windows.offset[indices], windows.gain[indices], windows.bias[indices]
+        origin = 0 if self._in_stored_dtype else offset
+        if self._normalise and "sigmoid" not in self._inputs:
+            gain, bias = gain / self.transform.std, (bias - self.transform.mean) / self.transform.std
+        sideways = (parameters.quarter_turns % 2 == 1)[:, None]
+        values: dict[str, NDArray[Any]] = {
+            "start": self._regions[indices, :2],
+            "extent": self._regions[indices, 2:],
+            "low": windows.low[indices] - origin,
+            "high": windows.high[indices] - origin,
+            "offset": offset,
+            "gain": gain,
+            "bias": bias,
+            "sigmoid": windows.sigmoid[indices],
+            "size": np.where(sideways, (cols, rows), (rows, cols)),
+            "matrix": turn_matrices(parameters, rows, cols),
+        }
+        return {
+            name: np.ascontiguousarray(values[name], to_numpy_type(dtype)) for name, (dtype, _) in self._inputs.items()
+        }

@@ -1,0 +1,66 @@
+"""Writing shards: image chunks one after another, and their index at the end (Zarr v3 ``sharding_indexed``)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import google_crc32c
+import numpy as np
+
+from wavestream.engine.durable import sync_folder
+
+
+class ShardWriter:
+    """Writes one shard under a temporary name; the shard appears, complete, when :meth:`finish` renames it.
+
+    The file holds the chunks, then the index: for each of ``capacity`` images its offset and length in bytes as
+    little-endian ``uint64``, 2**64 - 1 twice where there is none, then the index's CRC-32C as little-endian ``uint32``
+    (Zarr specification v3, ``sharding_indexed`` with ``index_location: end``).
+
+    Args:
+        path: final name of the shard.
+        capacity: images per shard.
+    """
+
+    def __init__(self, path: Path, capacity: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._partial = path.with_name(path.name + ".partial")
+        self._file = self._partial.open("wb")
+        self._index = np.full((capacity, 2), np.iinfo(np.uint64).max, dtype="<u8")
+        self._end = 0
+        self.count = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether every place is taken."""
+        return self.count == len(self._index)
+
+    def append(self, chunk: bytes) -> None:
+        """Add the next image's encoded chunk."""
+        self._index[self.count] = self._end, len(chunk)
+        self._file.write(chunk)
+        self._end += len(chunk)
+        self.count += 1
+
+    def finish(self) -> None:
+        """Write the index, flush to disk, and give the shard its name."""
+        index = self._index.tobytes()
+        self._file.write(index)
+        self._file.write(google_crc32c.value(index).to_bytes(4, "little"))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        os.replace(self._partial, self._path)
+        sync_folder(self._path.parent)
+
+    def close(self) -> None:
+        """Give up an unfinished shard; a finished one is left alone."""
+        self._file.close()
+        self._partial.unlink(missing_ok=True)
+
+
+def shard_path(store: Path, number: int) -> Path:
+    """Where shard ``number`` of a store's images lies."""
+    return store / "images" / "c" / str(number) / "0" / "0"
