@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wavestream.kernels.cpu.compiler import inlined, inner
+from wavestream.kernels.cpu.compiler import inlined, inner, merged
 from wavestream.kernels.cpu.filters import MARGIN, analyse_columns, analyse_row, split_row, wrap_row
 from wavestream.kernels.layout import COLS, OFFSET, ROWS
 
@@ -18,8 +18,9 @@ def filter_along(lo, hi, row, cols, even, odd, low, low_start, high, high_start,
     """Filter one row of ``cols`` samples into ``count`` low and high ones; an odd row repeats its last sample."""
     row[cols] = row[cols - 1]
     split_row(row, 0, even, odd, MARGIN, count)
-    wrap_row(even, MARGIN, count)
-    wrap_row(odd, MARGIN, count)
+    reach = len(lo) // 4
+    wrap_row(even, MARGIN, count, reach)
+    wrap_row(odd, MARGIN, count, reach)
     analyse_row(lo, hi, even, odd, low, low_start, high, high_start, count)
 
 
@@ -47,7 +48,7 @@ def forward_level(lo, hi, source, start, stride, rows, cols, ll, ll_start, packe
         filter_along(lo, hi, high, cols, even, odd, packed, lh + at, packed, hh + at, low_cols)
 
 
-@inner
+@merged
 def forward_image(lo, hi, source, start, stride, rows, cols, table, levels, packed, base, half, quarter, lines, starts):
     """All levels of one image, whose first sample is ``source[start]``, into ``packed[base:]``.
 

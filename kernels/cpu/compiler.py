@@ -29,7 +29,7 @@ class _NoOverlap(CompilerBase):
         return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
 
 
-_ENTRY_OPTIONS: Any = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, "cache": True}
+_ENTRY_OPTIONS: Any = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 # What only compiled code calls needs no way in from Python or C, and compiles a third faster without.
 _INNER_OPTIONS: Any = {
     "nogil": True,
@@ -41,20 +41,26 @@ LEAF_OPTIONS: Any = {**_INNER_OPTIONS, "fastmath": _FASTMATH, "pipeline_class": 
 
 
 def _source_hash() -> str:
-    """A hash of this package's sources: Numba's cache looks only at the file of the function that it caches."""
+    """A hash of the kernels' sources: Numba's cache looks only at the file of the function that it caches."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    here = Path(__file__).parent
+    for path in sorted([*here.glob("*.py"), *here.parent.glob("*.py")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 
-_SOURCE_HASH = _source_hash()
+SOURCE_HASH = _source_hash()
 
 
 def entry(function: Callable[..., None]) -> Callable[..., None]:
     """Compile a function that Python calls; cached under a name that changes when any kernel source changes."""
-    function.__qualname__ = f"{function.__qualname__}_{_SOURCE_HASH}"
-    compiled: Callable[..., None] = njit(**_ENTRY_OPTIONS)(function)
+    function.__qualname__ = f"{function.__qualname__}_{SOURCE_HASH}"
+    compiled: Callable[..., None]
+    try:
+        compiled = njit(**_ENTRY_OPTIONS, cache=True)(function)
+    except RuntimeError:
+        # Neither this package's folder nor the user's cache folder can be written to.
+        compiled = njit(**_ENTRY_OPTIONS)(function)
     return compiled
 
 
@@ -67,6 +73,12 @@ def inner(function: Callable[..., Any]) -> Callable[..., Any]:
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a short function into its caller: passing an array costs seven words and counting a reference."""
     compiled: Callable[..., Any] = njit(**_INNER_OPTIONS, forceinline=True)(function)
+    return compiled
+
+
+def merged(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile as a part of its one caller: LLVM optimises it once, not again with every caller around it."""
+    compiled: Callable[..., Any] = njit(**_INNER_OPTIONS, inline="always")(function)
     return compiled
 
 

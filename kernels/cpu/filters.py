@@ -18,7 +18,7 @@ from numba.extending import overload
 from wavestream.kernels.cpu.compiler import LEAF_OPTIONS, leaf
 from wavestream.kernels.wavelets import FilterBank
 
-# Samples kept free on each side of a row for its periodic extension; a filter of 16 taps needs 8.
+# Samples kept free on each side of a row for its extension; a filter of 16 taps needs 4. A cache line's worth.
 MARGIN = 16
 
 Taps = tuple[np.float32 | None, ...]
@@ -164,8 +164,10 @@ def split_row(row, row_start, even, odd, origin, count):
 
 
 @leaf
-def wrap_row(row, origin, count):
-    """Extend the ``count`` samples of ``row`` at ``origin`` periodically, up to ``MARGIN`` on both sides."""
-    for x in range(min(MARGIN, count)):
-        row[origin - 1 - x] = row[origin + count - 1 - x]
-        row[origin + count + x] = row[origin + x]
+def wrap_row(row, origin, count, reach):
+    """Extend the ``count`` samples of ``row`` at ``origin`` periodically, by ``reach`` on both sides."""
+    before, first = np.uint64(origin - reach), np.uint64(origin)
+    last, after = np.uint64(origin + count - reach), np.uint64(origin + count)
+    for x in range(np.uint64(reach)):
+        row[before + x] = row[last + x]
+        row[after + x] = row[first + x]

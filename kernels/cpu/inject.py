@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wavestream.kernels import layout
 from wavestream.kernels.cpu.analysis import forward_image
 from wavestream.kernels.cpu.compiler import entry, inner
 from wavestream.kernels.cpu.filters import Taps, analysis_taps, synthesis_taps
 from wavestream.kernels.cpu.lifting import lift_image, unlift_image
 from wavestream.kernels.cpu.pixels import copy_pixels, image_is_valid, stage
-from wavestream.kernels.cpu.plan import Plan, make_plan
+from wavestream.kernels.cpu.plan import COLS, COUNT, HIGHEST, LEVELS, LOWEST, ROWS, WHICH, Plan, make_plan
 from wavestream.kernels.cpu.pool import run_ranges
 from wavestream.kernels.cpu.select import kth_largest
 from wavestream.kernels.cpu.synthesis import inverse_image
 from wavestream.kernels.cpu.threshold import threshold_image, weigh_image
 from wavestream.kernels.cpu.workspace import Workspace, workspace_for
-from wavestream.kernels.layout import COLS, OFFSET, ROWS
 from wavestream.kernels.validation import LARGEST_PIXEL, name_samples
 from wavestream.kernels.wavelets import INTEGER_WAVELET, filter_bank
 
@@ -30,110 +30,85 @@ logger = logging.getLogger("wavestream")
 
 
 @inner
-def _copy_image(images, out, index, rows, cols):
-    """Copy what lies outside the top-left ``rows`` x ``cols`` of an image's canvas."""
-    height, width = images.shape[1], images.shape[2]
-    source, target = images.reshape(-1), out.reshape(-1)
-    for row in range(height):
-        first = cols if row < rows else 0
+def _copy_outside(source, target, width, rows, cols):
+    """Copy what lies outside the top-left ``rows`` x ``cols`` of an image's canvas, given flat."""
+    for start in range(0, len(source), width):
+        first = cols if start < rows * width else 0
         if first < width:
-            copy_pixels(source, target, (index * height + row) * width + first, width - first)
+            copy_pixels(source, target, start + first, width - first)
 
 
 @entry
-def _inject_float(dec_lo, dec_hi, rec_lo, rec_hi, none, images, integer, out, in_place, plan, valid, begin, end, work):
+def _inject_float(
+    dec_lo, dec_hi, rec_lo, rec_hi, none, images, out, width, integer, in_place, plan, valid, begin, end, work
+):  # fmt: skip
     """Images ``begin`` to ``end`` with a float wavelet; ``valid`` receives 0 for images that are only copied.
 
-    ``in_place``: ``out`` is ``images``, and there is nothing to copy. ``integer``: the pixels are.
+    ``images`` and ``out`` are (batch, pixels), canvases ``width`` wide. ``integer``: the pixels are. ``in_place``:
+    ``out`` is ``images``, and there is nothing to copy.
     """
-    height, width = images.shape[1], images.shape[2]
-    source, target = images.reshape(-1), out.reshape(-1)
-    packed, half, quarter, lines, starts, flags = (
-        work.packed,
-        work.half,
-        work.quarter,
-        work.lines,
-        work.starts,
-        work.flags,
-    )
-    marks, candidates, histogram = work.marks, work.candidates, work.histogram
-    bits, as_float = packed.view(np.uint32), histogram.view(np.float32)
-    base = np.int64(0)
+    packed, half, quarter, lines, starts = work.packed, work.half, work.quarter, work.lines, work.starts
+    zero = np.int64(0)
     for index in range(begin, end):
-        rows, cols, levels = (
-            np.int64(plan.sizes[index, 0]),
-            np.int64(plan.sizes[index, 1]),
-            np.int64(plan.levels[index]),
-        )
-        which, start = plan.which[index], index * height * width
+        source, target, task = images[index], out[index], plan.tasks[index]
+        rows, cols, levels, wanted, which = task[ROWS], task[COLS], task[LEVELS], task[COUNT], task[WHICH]
         table, first_flags = plan.tables[which, : 1 + 3 * levels], plan.first_flags[which]
+        done_rows, done_cols = zero, zero
         # NaN and infinity show in the largest coefficient, where there is one.
-        if (integer or plan.counts[index] == 0) and not image_is_valid(source, start, width, rows, cols):
-            valid[index] = 0
-        if plan.counts[index] == 0 or valid[index] == 0:
-            if not in_place:
-                _copy_image(images, out, index, 0, 0)
-            continue
-        plane, at, stride = stage(source, start, width, rows, cols, work.plane)
-        forward_image(
-            dec_lo, dec_hi, plane, at, stride, rows, cols, table, levels, packed, base, half, quarter, lines, starts
-        )
-        size = table[-1, OFFSET] + table[-1, ROWS] * table[-1, COLS]
-        kth, largest = kth_largest(bits, base, size, plan.counts[index], marks, candidates, histogram)
-        if largest >= _INFINITY_BITS:
-            valid[index] = 0
-            if not in_place:
-                _copy_image(images, out, index, 0, 0)
-            continue
-        histogram[0] = kth
-        threshold_image(packed, base, table, plan.weights[which], as_float[0], flags, first_flags)
-        inverse_image(
-            rec_lo, rec_hi, none, packed, base, table, plan.shapes[which], levels, flags, first_flags,
-            target, start, width, plan.limits[index, 0], plan.limits[index, 1], half, quarter, lines, starts,
-        )  # fmt: skip
+        right = True if wanted and not integer else image_is_valid(source, zero, width, rows, cols)
+        if wanted and right:
+            plane, start, stride = stage(source, zero, width, rows, cols, work.plane)
+            forward_image(
+                dec_lo, dec_hi, plane, start, stride, rows, cols, table, levels, packed, zero,
+                half, quarter, lines, starts,
+            )  # fmt: skip
+            size = table[-1, layout.OFFSET] + table[-1, layout.ROWS] * table[-1, layout.COLS]
+            kth, largest = kth_largest(
+                work.packed_bits, zero, size, wanted, work.marks, work.candidates, work.histogram
+            )
+            right = largest < _INFINITY_BITS
+            if right:
+                work.histogram[0] = kth
+                threshold = work.histogram_values[0]
+                threshold_image(packed, zero, table, plan.weights[which], threshold, work.flags, first_flags)
+                inverse_image(
+                    rec_lo, rec_hi, none, packed, zero, table, plan.shapes[which], levels, work.flags, first_flags,
+                    target, zero, width, task[LOWEST], task[HIGHEST], half, quarter, lines, starts,
+                )  # fmt: skip
+                done_rows, done_cols = rows, cols
+        valid[index] = right
         if not in_place:
-            _copy_image(images, out, index, rows, cols)
+            _copy_outside(source, target, width, done_rows, done_cols)
 
 
 @entry
-def _inject_integer(images, out, in_place, plan, valid, begin, end, work):
-    """Images ``begin`` to ``end`` with ``cdf53``; ``valid`` receives 0 for images that are not computed but copied.
-
-    ``in_place``: ``out`` is ``images``, and there is nothing to copy.
-    """
-    height, width = images.shape[1], images.shape[2]
-    source, target = images.reshape(-1), out.reshape(-1)
-    packed, half, quarter, lines, flags, magnitudes = (
-        work.packed, work.half, work.quarter, work.lines, work.flags, work.magnitudes,
-    )  # fmt: skip
-    marks, candidates, histogram = work.marks, work.candidates, work.histogram
-    bits, as_float = magnitudes.view(np.uint32), histogram.view(np.float32)
-    base = np.int64(0)
+def _inject_integer(images, out, width, in_place, plan, valid, begin, end, work):
+    """Images ``begin`` to ``end`` with ``cdf53``; arguments as for the float wavelets."""
+    packed, half, quarter, lines = work.packed, work.half, work.quarter, work.lines
+    zero = np.int64(0)
     for index in range(begin, end):
-        rows, cols, levels = (
-            np.int64(plan.sizes[index, 0]),
-            np.int64(plan.sizes[index, 1]),
-            np.int64(plan.levels[index]),
-        )
-        which, start = plan.which[index], index * height * width
+        source, target, task = images[index], out[index], plan.tasks[index]
+        rows, cols, levels, wanted, which = task[ROWS], task[COLS], task[LEVELS], task[COUNT], task[WHICH]
         table, first_flags = plan.tables[which, : 1 + 3 * levels], plan.first_flags[which]
-        if not image_is_valid(source, start, width, rows, cols):
-            valid[index] = 0
-        if plan.counts[index] == 0 or valid[index] == 0:
-            if not in_place:
-                _copy_image(images, out, index, 0, 0)
-            continue
-        lift_image(source, start, width, rows, cols, table, levels, packed, base, half, quarter, lines)
-        weigh_image(packed, base, table, plan.weights[which], magnitudes)
-        kth, _ = kth_largest(bits, base, rows * cols, plan.counts[index], marks, candidates, histogram)
-        histogram[0] = kth
-        threshold_image(packed, base, table, plan.weights[which], as_float[0], flags, first_flags)
-        unlift_image(
-            packed, base, table, plan.shapes[which], levels, flags, first_flags,
-            target, start, width, plan.limits[index, 0], plan.limits[index, 1], half, quarter, lines,
-        )  # fmt: skip
+        done_rows, done_cols = zero, zero
+        right = image_is_valid(source, zero, width, rows, cols)
+        if wanted and right:
+            lift_image(source, zero, width, rows, cols, table, levels, packed, zero, half, quarter, lines)
+            weigh_image(packed, zero, table, plan.weights[which], work.magnitudes)
+            kth, _ = kth_largest(
+                work.magnitude_bits, zero, rows * cols, wanted, work.marks, work.candidates, work.histogram
+            )
+            work.histogram[0] = kth
+            threshold = work.histogram_values[0]
+            threshold_image(packed, zero, table, plan.weights[which], threshold, work.flags, first_flags)
+            unlift_image(
+                packed, zero, table, plan.shapes[which], levels, work.flags, first_flags,
+                target, zero, width, task[LOWEST], task[HIGHEST], half, quarter, lines,
+            )  # fmt: skip
+            done_rows, done_cols = rows, cols
+        valid[index] = right
         if not in_place:
-            _copy_image(images, out, index, rows, cols)
+            _copy_outside(source, target, width, done_rows, done_cols)
 
 
 @cache
@@ -173,17 +148,19 @@ def inject_cpu(
     valid = np.ones(len(images), dtype=np.uint8)
     most_rows, most_cols, deepest = int(sizes[:, 0].max()), int(sizes[:, 1].max()), int(levels.max())
     in_place = out.ctypes.data == images.ctypes.data
+    flat = (images.reshape(len(images), -1), out.reshape(len(images), -1))
     filters = () if wavelet == INTEGER_WAVELET else _filters(wavelet)
 
     def task(begin: int, end: int) -> None:
         work = workspace_for(most_rows, most_cols, wavelet, deepest)
         if wavelet == INTEGER_WAVELET:
-            _inject_integer(images, out, in_place, plan, valid, begin, end, work)
+            _inject_integer(*flat, images.shape[2], in_place, plan, valid, begin, end, work)
         elif images.dtype == np.float16:
             for index in range(begin, end):
                 _inject_float16(filters, images[index], out[index], in_place, plan.only(index), valid[index:], work)
         else:
-            _inject_float(*filters, images, images.dtype.kind != "f", out, in_place, plan, valid, begin, end, work)
+            integer = images.dtype.kind != "f"
+            _inject_float(*filters, *flat, images.shape[2], integer, in_place, plan, valid, begin, end, work)
 
     run_ranges(task, len(images), most_rows * most_cols, threads)
     if not valid.all():
@@ -206,15 +183,15 @@ def _inject_float16(
     work: Workspace,
 ) -> None:
     """One float16 image through float32, converted by NumPy: Numba's CPU code knows no float16."""
-    rows, cols = plan.sizes[0]
-    pixels = np.array(image[:rows, :cols], dtype=np.float32, order="C")[np.newaxis]
-    _inject_float(*filters, pixels, False, pixels, True, plan, valid, 0, 1, work)
+    rows, cols = int(plan.tasks[0, ROWS]), int(plan.tasks[0, COLS])
+    pixels = np.array(image[:rows, :cols], dtype=np.float32, order="C").reshape(1, -1)
+    _inject_float(*filters, pixels, pixels, cols, False, True, plan, valid, 0, 1, work)
     if not in_place:
         out[...] = image
-    if valid[0] and plan.counts[0]:
+    if valid[0] and plan.tasks[0, COUNT]:
         # A result beyond float16 becomes infinite, which is what float images that are not clipped do.
         with np.errstate(over="ignore"):
-            out[:rows, :cols] = pixels[0]
+            out[:rows, :cols] = pixels.reshape(rows, cols)
 
 
 def _raise_invalid(samples: NDArray[np.intp], dtype: np.dtype[Any]) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wavestream.kernels.cpu.compiler import inlined, inner, leaf
+from wavestream.kernels.cpu.compiler import inlined, inner, leaf, merged
 from wavestream.kernels.cpu.filters import MARGIN, split_row
 from wavestream.kernels.cpu.pixels import store_row
 from wavestream.kernels.layout import COLS, OFFSET, ROWS
@@ -198,7 +198,7 @@ def unlift_level(ll, ll_start, packed, base, bands, flags, first_flags, rows, ou
         store_row(spare, 0, out, start + (rows - 1) * stride, cols, low, high)
 
 
-@inner
+@merged
 def lift_image(source, start, stride, rows, cols, table, levels, packed, base, half, quarter, lines):
     """All levels of one image, whose first pixel is ``source[start]``, into ``packed[base:]``.
 
@@ -219,7 +219,7 @@ def lift_image(source, start, stride, rows, cols, table, levels, packed, base, h
         lift_level(plane, zero, cols, rows, cols, ll, ll_start, packed, base, bands, lines)
 
 
-@inner
+@merged
 def unlift_image(
     packed, base, table, shapes, levels, flags, first_flags, out, start, stride, low, high, half, quarter, lines
 ):

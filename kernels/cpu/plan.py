@@ -11,27 +11,23 @@ from wavestream.kernels.cpu.threshold import first_flags_of
 from wavestream.kernels.layout import layout_of
 from wavestream.kernels.select import kept_counts
 
+# Columns of Plan.tasks.
+ROWS, COLS, LEVELS, COUNT, LOWEST, HIGHEST, WHICH = range(7)
+
 
 class Plan(NamedTuple):
     """What to do with each image of a batch, as arrays for compiled code.
 
     Attributes:
-        sizes: (batch, 2) rows and columns.
-        levels: (batch,).
-        counts: (batch,) K; 0 where the image is only copied.
-        limits: (batch, 2) lowest and highest pixel value; unused for float images.
-        which: (batch,) index of the image's layout among the distinct ones.
+        tasks: (batch, 7) rows, columns, levels, K (0 where the image is only copied), lowest and highest pixel value
+            (unused for float images), index of the image's layout among the distinct ones.
         tables: (distinct, subbands, 5) layout tables, of the deepest image; shallower ones use the first rows.
         shapes: (distinct, levels + 1, 2) sizes of the image and its low-pass planes.
         weights: (distinct, subbands).
         first_flags: (distinct, subbands + 1).
     """
 
-    sizes: NDArray[np.int32]
-    levels: NDArray[np.int32]
-    counts: NDArray[np.int64]
-    limits: NDArray[np.int32]
-    which: NDArray[np.int64]
+    tasks: NDArray[np.int64]
     tables: NDArray[np.int64]
     shapes: NDArray[np.int64]
     weights: NDArray[np.float32]
@@ -39,14 +35,7 @@ class Plan(NamedTuple):
 
     def only(self, index: int) -> Plan:
         """The plan for the batch of one that holds just this image."""
-        one = slice(index, index + 1)
-        return self._replace(
-            sizes=self.sizes[one],
-            levels=self.levels[one],
-            counts=self.counts[one],
-            limits=self.limits[one],
-            which=self.which[one],
-        )
+        return self._replace(tasks=self.tasks[index : index + 1])
 
 
 def make_plan(
@@ -67,14 +56,9 @@ def make_plan(
         tables[index, : 1 + 3 * depth] = layout.table
         shapes[index, : depth + 1] = layout.low_shapes
         weights[index, : 1 + 3 * depth] = layout.weights
-    return Plan(
-        sizes=sizes,
-        levels=levels,
-        counts=np.where(keep == 1, 0, kept_counts(keep, sizes)),
-        limits=np.zeros((len(keep), 2), dtype=np.int32) if limits is None else limits,
-        which=which.reshape(-1).astype(np.int64),
-        tables=tables,
-        shapes=shapes,
-        weights=weights,
-        first_flags=first_flags_of(tables),
-    )
+    tasks = np.zeros((len(keep), 7), dtype=np.int64)
+    tasks[:, :2], tasks[:, LEVELS], tasks[:, WHICH] = sizes, levels, which.reshape(-1)
+    tasks[:, COUNT] = np.where(keep == 1, 0, kept_counts(keep, sizes))
+    if limits is not None:
+        tasks[:, [LOWEST, HIGHEST]] = limits
+    return Plan(tasks, tables, shapes, weights, first_flags_of(tables))

@@ -174,13 +174,11 @@ def kth_largest(bits, start, count, wanted, marks, candidates, histogram):
 def _kth_range(coefficients, counts, thresholds, table, weights, begin, end, work):
     """Thresholds of images ``begin`` to ``end`` of a batch of packed coefficients."""
     size = coefficients.shape[1]
-    magnitudes = work.magnitudes
-    bits = magnitudes.view(np.uint32)
     for index in range(begin, end):
-        weigh_image(coefficients[index], 0, table, weights, magnitudes)
-        kth, _ = kth_largest(bits, 0, size, counts[index], work.marks, work.candidates, work.histogram)
+        weigh_image(coefficients[index], 0, table, weights, work.magnitudes)
+        kth, _ = kth_largest(work.magnitude_bits, 0, size, counts[index], work.marks, work.candidates, work.histogram)
         work.histogram[0] = kth
-        thresholds[index] = work.histogram.view(np.float32)[0]
+        thresholds[index] = work.histogram_values[0]
 
 
 def kth_magnitude_cpu(

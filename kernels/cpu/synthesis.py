@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wavestream.kernels.cpu.compiler import inner
+from wavestream.kernels.cpu.compiler import inner, merged
 from wavestream.kernels.cpu.filters import MARGIN, synthesise_columns, synthesise_row, wrap_row
 from wavestream.kernels.cpu.pixels import store_row
 from wavestream.kernels.layout import COLS, OFFSET, ROWS
@@ -59,9 +59,9 @@ def inverse_level(
             if row >= rows:
                 continue
             origin = which * width + MARGIN
-            wrap_row(lows, origin, low_cols)
+            wrap_row(lows, origin, low_cols, half // 2)
             if any_hl or any_hh:
-                wrap_row(highs, origin, low_cols)
+                wrap_row(highs, origin, low_cols, half // 2)
                 synthesise_row(lo, hi, lows, origin + centre, highs, origin + centre, line, low_cols)
             else:
                 synthesise_row(lo, none, lows, origin + centre, highs, origin + centre, line, low_cols)
@@ -69,7 +69,7 @@ def inverse_level(
             store_row(line, skew, out, start + row * stride, cols, low, high)
 
 
-@inner
+@merged
 def inverse_image(
     lo, hi, none, packed, base, table, shapes, levels, flags, first_flags,
     out, start, stride, low, high, half, quarter, lines, starts,

@@ -28,16 +28,19 @@ def weigh_image(coefficients, base, table, weights, magnitudes):
 
 
 @leaf
-def _keep_row(coefficients, start, count, weight, threshold):
-    """Set every coefficient of one row below the threshold to 0; returns whether any is left that is not 0."""
-    begin, left = np.uint64(start), np.uint8(0)
-    zero = coefficients.dtype.type(0)
-    for x in range(np.uint64(count)):
-        value = coefficients[begin + x]
-        value = value if np.float32(abs(value)) * weight >= threshold else zero
-        coefficients[begin + x] = value
-        left |= np.uint8(value != zero)
-    return left
+def _keep_band(coefficients, start, rows, cols, weight, threshold, flags, first_flag):
+    """Set every coefficient of one subband below the threshold to 0; flag each row where any is left that is not 0."""
+    width, zero = np.uint64(cols), coefficients.dtype.type(0)
+    begin, flag = np.uint64(start), np.uint64(first_flag)
+    for row in range(np.uint64(rows)):
+        left = np.uint8(0)
+        for x in range(width):
+            value = coefficients[begin + x]
+            value = value if np.float32(abs(value)) * weight >= threshold else zero
+            coefficients[begin + x] = value
+            left |= np.uint8(value != zero)
+        flags[flag + row] = left
+        begin += width
 
 
 @inner
@@ -47,9 +50,8 @@ def threshold_image(coefficients, base, table, weights, threshold, flags, first_
     The flags of subband ``band`` start at ``flags[first_flags[band]]``, one per row.
     """
     for band in range(len(table)):
-        offset, cols, first = table[band, OFFSET], table[band, COLS], first_flags[band]
-        for row in range(table[band, ROWS]):
-            flags[first + row] = _keep_row(coefficients, base + offset + row * cols, cols, weights[band], threshold)
+        start, rows, cols = base + table[band, OFFSET], table[band, ROWS], table[band, COLS]
+        _keep_band(coefficients, start, rows, cols, weights[band], threshold, flags, first_flags[band])
 
 
 @entry

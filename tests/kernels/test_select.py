@@ -20,8 +20,12 @@ def hard_cases(size: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     hidden = np.zeros(size)
     # Large only where a stride of 31 (every 32nd, made odd) does not look.
     hidden[np.arange(size) % 31 != 0] = 1000 + rng.random(np.count_nonzero(np.arange(size) % 31))
+    # The search goes by the upper bits: the lowest and the highest number of each of its bins.
+    edges = (rng.integers(0x3E0, 0x420, size) << 20) - rng.integers(0, 2, size)
     return {
         "noise": noise,
+        "edges of bins": edges.astype(np.uint32).view(np.float32),
+        "smallest number": np.where(rng.random(size) < 0.3, 2.0**-149, 0),
         "heavy tail": noise**7,
         "sorted": np.sort(noise),
         "hidden from the sample": hidden,
