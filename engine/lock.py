@@ -1,4 +1,4 @@
-"""One ingest at a time into one store."""
+"""One process at a time in one folder: one ingest into a store, one training run or study in its folder."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             holder = file.read(200).strip() or "unknown"
-            raise InputError(f"{what} is being written by another ingest ({holder}): wait for it, or stop it") from None
+            raise InputError(f"{what} is in use by another run ({holder}): wait for it, or stop it") from None
         if not path.exists() or os.fstat(file.fileno()).st_ino != path.stat().st_ino:
-            raise InputError(f"{what} was just given up by another ingest: try again")
+            raise InputError(f"{what} was just given up by another run: try again")
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()

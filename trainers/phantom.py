@@ -21,6 +21,7 @@ from wavestream.engine.errors import InputError
 from wavestream.trainers.anatomy import Body, draw_body, draw_chest
 from wavestream.trainers.phantom_dicom import (
     DAMAGES,
+    FIXED_BITS,
     SYNTAXES,
     FileForm,
     Person,
@@ -90,9 +91,10 @@ def draw_phantom(
     """Stored pixels of a phantom ``(rows, cols)`` and the form of its file, for a transfer syntax."""
     rng = np.random.default_rng([seed, 1, phantom.index])
     rows, cols = (int(side) for side in rng.integers(size[0], size[1] + 1, size=2))
+    bits_stored = int(rng.choice((12, 14, 16), p=(0.6, 0.2, 0.2)))
     form = FileForm(
         syntax=syntax,
-        bits_stored=int(rng.choice((12, 14, 16), p=(0.6, 0.2, 0.2))),
+        bits_stored=FIXED_BITS.get(syntax, bits_stored),
         inverted=bool(rng.random() < 0.15),
         window=str(rng.choice(("one", "two", "sigmoid", "none"))),
         border=int(rng.integers(2, max(3, size[0] // 24))) if rng.random() < 0.3 else 0,

@@ -39,6 +39,7 @@ ENCODERS: dict[uid.UID, Callable[[NDArray[np.uint16], int], bytes]] = {
         imagecodecs.jpeg8_encode(pixels, lossless=True, predictor=1, bitspersample=bits)
     ),
 }
+FIXED_BITS = {uid.HTJ2KLossless: 16}  # the encoder writes the precision of the array, not that of its values
 # pylibjpeg-openjpeg 2.6 corrupts memory when two threads encode at once (a crash within a minute of trying).
 COMPRESSING = threading.Lock()
 BLACK, WHITE = 0.06, 0.80  # where attenuation 0 and 1 lie in the stored range, so that neither end is clipped

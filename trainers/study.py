@@ -10,7 +10,8 @@ import traceback
 from pathlib import Path
 
 from wavestream.engine.errors import WavestreamError
-from wavestream.engine.store import open_store
+from wavestream.engine.lock import exclusive
+from wavestream.engine.store import Store, open_store
 from wavestream.trainers.comparison import Table
 from wavestream.trainers.result import TrainResult, write_json
 from wavestream.trainers.study_config import StudyConfig as StudyConfig
@@ -19,7 +20,7 @@ from wavestream.trainers.study_results import Finished, write_results
 from wavestream.trainers.target import Target, read_target
 from wavestream.trainers.trial import Trial, levels_to_score, make_trial, score_trial, train_trial
 
-CONFIG = "config.json"
+CONFIG, LOCK = "config.json", ".lock"
 
 
 class StudyError(WavestreamError):
@@ -41,7 +42,7 @@ def study(config: StudyConfig, progress: bool = True) -> Path:
         The path of ``report.html``.
 
     Raises:
-        InputError: the target cannot be learned from this store.
+        InputError: the target cannot be learned from this store; the study is going on in another process.
         StoreError: the store cannot be opened.
         StudyError: at the end, when trials failed; names them and the report on the others.
     """
@@ -49,6 +50,11 @@ def study(config: StudyConfig, progress: bool = True) -> Path:
     target = read_target(store, config.target)
     out = Path(config.out)
     (out / "trials").mkdir(parents=True, exist_ok=True)
+    with exclusive(out / LOCK, str(out)):
+        return _study(config, store, target, out, progress)
+
+
+def _study(config: StudyConfig, store: Store, target: Target, out: Path, progress: bool) -> Path:
     write_json(out / CONFIG, config.to_json())
     trials = [
         make_trial(config.training(probability, seed), target.fingerprint, config.domain, out / "trials")

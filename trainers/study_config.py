@@ -22,7 +22,7 @@ class StudyConfig:
     Attributes:
         store: path of the store, as ``wavestream ingest`` wrote it.
         out: folder of the study; the same folder continues it.
-        target: label column to predict; None: the store's first.
+        target: label column to predict; None: the only one there is.
         model: name of a torchvision classifier.
         weights: weights to start from; see :class:`TrainConfig`.
         probabilities: shares of training images that get an artifact, in [0, 1]; 0 is clean training.

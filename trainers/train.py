@@ -19,6 +19,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from wavestream.bindings.loader import DataLoader
 from wavestream.engine.errors import InputError
+from wavestream.engine.lock import exclusive
 from wavestream.engine.store import open_store
 from wavestream.trainers.checkpoints import BEST, LAST, Interrupted, RunKeeper
 from wavestream.trainers.classifier import Classifier
@@ -31,7 +32,7 @@ from wavestream.trainers.result import RESULT, read_json, read_result, write_jso
 from wavestream.trainers.result import TrainResult as TrainResult
 from wavestream.trainers.target import Target, read_target
 
-CONFIG, DATA = "config.json", "data.json"
+CONFIG, DATA, LOCK = "config.json", "data.json", ".lock"
 
 
 def train(config: TrainConfig, progress: bool = True) -> TrainResult:
@@ -51,7 +52,8 @@ def train(config: TrainConfig, progress: bool = True) -> TrainResult:
 
     Raises:
         InputError: nothing that can be trained: classes missing in a split, a network that does not take the size,
-            weights that do not fit, another run in the folder; or training diverged.
+            weights that do not fit, another run in the folder, or this one going on in another process; or training
+            diverged.
         StoreError: the store cannot be opened.
         KeyboardInterrupt, SystemExit: after SIGINT, SIGTERM (status 143), with the run saved.
     """
@@ -66,13 +68,14 @@ def train(config: TrainConfig, progress: bool = True) -> TrainResult:
         network = build_network(config.model, len(target.categories), config.weights)
         check_image_size(network, config.model, config.transform.image_size, config.optimiser.batch_size)
         out.mkdir(parents=True, exist_ok=True)
-        write_json(out / CONFIG, config.to_json())
-        write_json(out / DATA, _data(target))
-        classifier = Classifier(network, target.class_weights(), config.optimiser, config.seed)
-        keeper = _fit(config, classifier, target, device, progress)
-    test = evaluate(out / BEST, store=config.store, device=str(device), threads=config.threads)
-    result = write_result(out, keeper.history, keeper.seconds, test)
-    (out / LAST).unlink(missing_ok=True)
+        with exclusive(out / LOCK, str(out)):
+            write_json(out / CONFIG, config.to_json())
+            write_json(out / DATA, _data(target))
+            classifier = Classifier(network, target.class_weights(), config.optimiser, config.seed)
+            keeper = _fit(config, classifier, target, device, progress)
+            test = evaluate(out / BEST, store=config.store, device=str(device), threads=config.threads)
+            result = write_result(out, keeper.history, keeper.seconds, test)
+            (out / LAST).unlink(missing_ok=True)
     return result
 
 

@@ -100,7 +100,7 @@ def test_the_store_may_lie_among_its_inputs(tmp_path: Path, make_study: MakeStud
 def test_two_ingests_into_one_store_are_refused(tmp_path: Path, make_study: MakeStudy) -> None:
     study = make_study(1)
     (tmp_path / "s.zarr.manifest").mkdir()
-    with exclusive(tmp_path / "s.zarr.manifest/lock", "x"), pytest.raises(InputError, match=r"another ingest .process"):
+    with exclusive(tmp_path / "s.zarr.manifest/lock", "x"), pytest.raises(InputError, match=r"another run .process"):
         run(study, tmp_path / "s.zarr")
     assert run(study, tmp_path / "s.zarr").stored == 1
 

@@ -19,13 +19,13 @@ def test_a_second_holder_is_refused_and_told_who_holds_it(tmp_path: Path) -> Non
     with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "lock"], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        held_by = f"s.zarr is being written by another ingest .process {other.pid} on"
+        held_by = f"s.zarr is in use by another run .process {other.pid} on"
         with pytest.raises(InputError, match=held_by), exclusive(tmp_path / "lock", "s.zarr"):
             pass
         other.kill()
     with (
         exclusive(tmp_path / "lock", "s.zarr"),
-        pytest.raises(InputError, match="another ingest"),
+        pytest.raises(InputError, match="another run"),
         exclusive(tmp_path / "lock", "s.zarr"),
     ):
         pass

@@ -15,6 +15,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from wavestream.engine.errors import InputError, StoreError
+from wavestream.engine.lock import exclusive
 from wavestream.engine.transform import Transform
 from wavestream.trainers import trial as trial_module
 from wavestream.trainers.configuration import Optimiser, TrainConfig
@@ -97,7 +98,8 @@ def test_the_folder_holds_what_the_report_needs(finished: Path, learnable_store:
     config = StudyConfig.from_json(json.loads((finished / "config.json").read_text()))
     assert config == make_config(learnable_store, finished)
     assert {path.name for path in finished.iterdir()} == {
-        *("config.json", "findings.txt", "plots", "report.html", "results.csv", "storage.json", "summary.csv", "trials")
+        *(".lock", "config.json", "findings.txt", "plots", "report.html", "results.csv"),
+        *("storage.json", "summary.csv", "trials"),
     }
     assert (finished / "findings.txt").read_text().count("\n") >= 2
     assert len(list((finished / "plots").glob("*.svg"))) == len(list((finished / "plots").glob("*.png"))) == 6
@@ -250,3 +252,11 @@ def test_what_cannot_be_learned_is_said_before_training(learnable_store: Path, t
             study(make_config(learnable_store, tmp_path / "out", **options), progress=False)
     with pytest.raises(StoreError, match="no store at"):
         study(make_config(tmp_path / "absent.zarr", tmp_path / "out"), progress=False)
+
+
+def test_two_processes_cannot_run_one_study(learnable_store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    out.mkdir()
+    with exclusive(out / ".lock", str(out)), pytest.raises(InputError, match="in use by another run"):
+        study(make_config(learnable_store, out), progress=False)
+    assert not list(out.glob("trials/*"))

@@ -17,6 +17,7 @@ from sklearn.metrics import roc_auc_score
 
 from wavestream.engine.artifacts import Artifacts
 from wavestream.engine.errors import InputError, WavestreamError
+from wavestream.engine.lock import exclusive
 from wavestream.engine.transform import Transform
 from wavestream.trainers import checkpoints
 from wavestream.trainers.classifier import Classifier
@@ -83,7 +84,7 @@ def undisturbed(learnable_store: Path, tmp_path_factory: pytest.TempPathFactory)
 def test_a_run_leaves_what_it_says(undisturbed: TrainResult) -> None:
     out = undisturbed.checkpoint.parent
     assert {path.name for path in out.iterdir()} == {
-        "best.ckpt", "config.json", "data.json", "history.csv", "result.json", "tensorboard", "test.npz"
+        ".lock", "best.ckpt", "config.json", "data.json", "history.csv", "result.json", "tensorboard", "test.npz"
     }  # fmt: skip
     assert any(path.name.startswith("events.out.tfevents") for path in (out / "tensorboard").iterdir())
     with (out / "history.csv").open() as file:
@@ -363,3 +364,11 @@ def test_progress_false_is_silent_and_true_shows_a_bar(
     assert "val_auc=" in shown.out + shown.err
     assert "v_num" not in shown.out + shown.err
     assert [str(warning.message) for warning in recwarn if "lightning" in str(warning.filename)] == []
+
+
+def test_two_processes_cannot_train_into_one_folder(learnable_store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with exclusive(out / ".lock", str(out)), pytest.raises(InputError, match="in use by another run"):
+        train(_config(learnable_store, out), progress=False)
+    assert not (out / "best.ckpt").exists()
