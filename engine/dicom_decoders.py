@@ -27,6 +27,8 @@ _OURS = {
     f"{_STANDARD}8.1": "decode_deflated",
 }
 
+_RLE_HEADER = 64
+
 # What pydicom asks of a module with decoding plugins, beside is_available().
 DECODER_DEPENDENCIES: dict[str, tuple[str, ...]] = dict.fromkeys(_OURS, ("imagecodecs",))
 
@@ -73,9 +75,23 @@ def decode_rle(source: bytes, runner: DecodeRunner) -> bytes:
     """Samples of an RLE frame (PS3.5 G)."""
     if runner.bits_allocated % 8:
         raise ValueError(f"no RLE of {runner.bits_allocated} bits")
+    _check_rle_header(source, runner.samples_per_pixel * runner.bits_allocated // 8)
     decoded = imagecodecs.dicomrle_decode(source, np.dtype(f"<u{runner.bits_allocated // 8}"))
     runner.set_option("planar_configuration", 1)
     return bytes(decoded)
+
+
+def _check_rle_header(source: bytes, segments: int) -> None:
+    """Raise ValueError unless the segments lie one after another within the frame (PS3.5 G.5).
+
+    imagecodecs 2026.3.6 reads wherever the header points to, also outside the frame.
+    """
+    if len(source) < _RLE_HEADER:
+        raise ValueError(f"an RLE frame of {len(source)} bytes has no header")
+    header = np.frombuffer(source, "<u4", _RLE_HEADER // 4).astype(np.int64)
+    offsets = np.concatenate([header[1 : 1 + segments], [len(source)]])
+    if header[0] != segments or offsets[0] < _RLE_HEADER or (np.diff(offsets) <= 0).any():
+        raise ValueError("the RLE header points outside the frame, or has another number of segments")
 
 
 def decode_uncompressed(source: bytes, runner: DecodeRunner) -> bytes:

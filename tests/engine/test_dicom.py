@@ -365,5 +365,22 @@ def test_random_damage_never_raises_anything_but_a_rejection(tmp_path: Path, mak
     assert len(outcomes) > 3
 
 
+@pytest.mark.parametrize(
+    "header", [(2, 64, 2**31), (2, 2**32 - 1, 80), (2, 90, 80), (2, 0, 80), (1, 64), (3, 64, 80, 90), (0,)]
+)
+def test_rle_segments_outside_the_frame_are_refused(
+    header: tuple[int, ...], tmp_path: Path, make_dicom: MakeDicom
+) -> None:
+    """The decoder itself would read there: nothing, garbage or a crash."""
+    path = make_dicom(tmp_path / "a.dcm", UNSIGNED, syntax=RLELossless, WindowCenter=1, WindowWidth=2)
+    content = path.read_bytes()
+    start = content.index(np.array([2, 64], "<u4").tobytes())
+    words = np.zeros(16, "<u4")
+    words[: len(header)] = header
+    path.write_bytes(content[:start] + words.tobytes() + content[start + 64 :])
+    with pytest.raises(Rejected, match=Reason.UNDECODABLE):
+        read(path, Limits())
+
+
 def test_a_rejection_says_why() -> None:
     assert str(Rejected(Reason.TRUNCATED, "half is missing")) == "truncated: half is missing"
