@@ -107,7 +107,7 @@ class Feeder:
         shape = (count, *header.canvas)
         if self._cupy is None:
             return np.empty(shape, header.dtype)
-        from cupyx import empty_pinned  # type: ignore[import-untyped]
+        from cupyx import empty_pinned
 
         with self._cupy.cuda.Device(self._device_id):
             return empty_pinned(shape, header.dtype)
