@@ -186,8 +186,8 @@ def _overview() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 0 done, 1 failed, 2 wrong input, 130 interrupted."""
-    # Before torch is imported. Its OpenMP threads would spin at every barrier, and starve the loader's and each other where
-    # anything else runs: on two busy cores a training step took two to ten times as long (docs/design/0006).
+    # Before torch is imported: its OpenMP threads would spin at every barrier, and starve the loader's and each other
+    # where anything else runs. On two busy cores a training step took two to ten times as long (docs/design/0006).
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
