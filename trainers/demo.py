@@ -37,7 +37,7 @@ class Effort:
 
 
 # Measured on two CPU cores: the phantoms in less than five minutes in all.
-PHANTOM_EFFORT = Effort(image_size=64, epochs=10)
+PHANTOM_EFFORT = Effort(image_size=64, epochs=14)
 DATA_EFFORT = Effort(image_size=96, epochs=12)
 
 
