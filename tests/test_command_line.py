@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +140,18 @@ def test_labels_with_a_missing_file_are_refused(
     labels.write_text((images / "labels.csv").read_text() + "missing.npy,P99,dark\n")
     assert main(["ingest", str(images), str(tmp_path / "s.zarr"), "--labels", str(labels), "--quiet"]) == 2
     assert "missing.npy" in capsys.readouterr().err
+
+
+def test_openmp_threads_wait_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch reads the variable when it is imported, so it must be set while the command line is still without torch."""
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    script = (
+        "import os, sys\nfrom wavestream.__main__ import main\n"
+        "assert 'torch' not in sys.modules\nmain(['--version'])\nprint(os.environ['OMP_WAIT_POLICY'])"
+    )
+    for given, expected in ((None, "passive"), ("active", "active")):
+        environment = os.environ | ({} if given is None else {"OMP_WAIT_POLICY": given})
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.split()[-1] == expected

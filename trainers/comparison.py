@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavestream.engine.errors import InputError
-from wavestream.trainers.statistics import Interval, Statistic, _checked, _percentile_interval, _weighted_auc
+from wavestream.trainers.statistics import Interval, Statistic, check_scores, percentile_interval, weighted_auc
 
 LOSSLESS = 1.0
 CLEAN = 0.0
@@ -148,12 +148,12 @@ def mean_difference(reference: Sequence[Scores], models: Sequence[Scores]) -> In
 
 
 def _mean(models: Sequence[Scores]) -> Statistic:
-    statistics = [_weighted_auc(*_checked(model.labels, model.scores)) for model in models]
+    statistics = [weighted_auc(*check_scores(model.labels, model.scores)) for model in models]
     return lambda weights: np.mean([statistic(weights) for statistic in statistics], axis=0)
 
 
 def _interval(models: Sequence[Scores], statistic: Statistic) -> Interval:
-    return _percentile_interval(statistic, models[0].labels, models[0].patients, samples=2000, seed=0, level=0.95)
+    return percentile_interval(statistic, models[0].labels, models[0].patients, samples=2000, seed=0, level=0.95)
 
 
 def _require_same_images(table: Table) -> None:

@@ -56,8 +56,8 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
     Raises:
         InputError: lengths differ, a label is out of range, a score is NaN or infinite.
     """
-    codes, columns = _checked(labels, scores)
-    return float(_weighted_auc(codes, columns)(np.ones((1, len(codes))))[0])
+    codes, columns = check_scores(labels, scores)
+    return float(weighted_auc(codes, columns)(np.ones((1, len(codes))))[0])
 
 
 def bootstrap_auc(
@@ -89,9 +89,9 @@ def bootstrap_auc(
     Raises:
         InputError: as :func:`auc`, or ``samples`` or ``level`` out of range.
     """
-    codes, columns = _checked(labels, scores)
-    statistic = _weighted_auc(codes, columns)
-    return _percentile_interval(statistic, codes, patients, samples, seed, level)
+    codes, columns = check_scores(labels, scores)
+    statistic = weighted_auc(codes, columns)
+    return percentile_interval(statistic, codes, patients, samples, seed, level)
 
 
 def paired_bootstrap(
@@ -121,16 +121,16 @@ def paired_bootstrap(
     Raises:
         InputError: as :func:`bootstrap_auc`.
     """
-    codes, reference = _checked(labels, first)
-    _, other = _checked(labels, second)
-    of_reference, of_other = _weighted_auc(codes, reference), _weighted_auc(codes, other)
-    return _percentile_interval(lambda w: of_other(w) - of_reference(w), codes, patients, samples, seed, level)
+    codes, reference = check_scores(labels, first)
+    _, other = check_scores(labels, second)
+    of_reference, of_other = weighted_auc(codes, reference), weighted_auc(codes, other)
+    return percentile_interval(lambda w: of_other(w) - of_reference(w), codes, patients, samples, seed, level)
 
 
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
-def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def check_scores(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Labels as int64 (images,) and scores as float64 (images, columns); one column for a two-class problem."""
     codes, columns = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     if codes.ndim != 1 or not (np.issubdtype(codes.dtype, np.integer) or codes.dtype == np.bool_):
@@ -153,7 +153,7 @@ def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.int64], N
     return codes, columns
 
 
-def _weighted_auc(codes: NDArray[np.int64], columns: NDArray[np.float64]) -> Statistic:
+def weighted_auc(codes: NDArray[np.int64], columns: NDArray[np.float64]) -> Statistic:
     """The function that takes weights (resamples, images) to AUCs (resamples,), NaN where a class has no weight.
 
     An image of weight w counts as w identical images. Scores are sorted once here; each call is then linear.
@@ -209,7 +209,7 @@ def _patient_weights(patients: NDArray[np.intp], samples: int, seed: int) -> Ite
         yield times[:, patients].astype(np.float64)
 
 
-def _percentile_interval(
+def percentile_interval(
     statistic: Statistic, codes: NDArray[np.int64], patients: ArrayLike, samples: int, seed: int, level: float
 ) -> Interval:
     """The statistic with unit weights, and percentiles of it over resampled patients."""
