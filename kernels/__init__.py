@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from wavestream.kernels.dwt import forward as forward
     from wavestream.kernels.dwt import inverse as inverse
     from wavestream.kernels.layout import layout_of as layout_of
+    from wavestream.kernels.ragged import inject_ragged as inject_ragged
     from wavestream.kernels.select import kth_magnitude as kth_magnitude
     from wavestream.kernels.threshold import hard_threshold as hard_threshold
+    from wavestream.kernels.volumes import inject_volumes as inject_volumes
     from wavestream.kernels.wavelets import DEFAULT_LEVELS as DEFAULT_LEVELS
     from wavestream.kernels.wavelets import WAVELETS as WAVELETS
     from wavestream.kernels.wavelets import max_levels as max_levels
@@ -22,6 +24,8 @@ _HOME = {
     "forward": "dwt",
     "hard_threshold": "threshold",
     "inject": "artifacts",
+    "inject_ragged": "ragged",
+    "inject_volumes": "volumes",
     "inverse": "dwt",
     "kth_magnitude": "select",
     "layout_of": "layout",
@@ -34,6 +38,8 @@ __all__ = [
     "forward",
     "hard_threshold",
     "inject",
+    "inject_ragged",
+    "inject_volumes",
     "inverse",
     "kth_magnitude",
     "layout_of",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from wavestream.kernels.arrays import (
@@ -56,7 +57,9 @@ def inject(
             the canvas is copied through. None: every image fills its canvas.
         value_range: lowest and highest pixel value, one pair or (batch, 2), integer images only; None for the range
             of the dtype.
-        out: C-contiguous array like ``images`` for the result; may be ``images`` itself.
+        out: C-contiguous array like ``images`` for the result; may be ``images`` itself. For integer images it may be
+            float32 or float16: it receives the same integers, converted (float16 holds those up to 2048 exactly, and
+            none beyond 65504).
         threads: CPU threads; None for all of this process. The result does not depend on it.
 
     Returns:
@@ -69,6 +72,11 @@ def inject(
             the others are done). The host does not read CUDA arrays: there such an image becomes NaN in every pixel,
             and int32 pixels beyond 2**24 are rounded.
     """
+    if isinstance(images, list | tuple):
+        raise TypeError(
+            f"images: expected one array, got a {type(images).__name__} of {len(images)}; stack them, or call "
+            "inject_ragged for images of different sizes"
+        )
     backend = backend_of(images=images, out=out)
     check_wavelet(wavelet)
     if len(images.shape) not in (2, 3):
@@ -103,6 +111,8 @@ def inject(
 
 
 def _check_out(images: Any, out: Any) -> None:
-    """Raise unless ``out`` can take the result: like ``images``, and either the same memory or apart from it."""
-    require_output(out, tuple(images.shape), dtype_of(images))
+    """Raise unless ``out`` can take the result: like ``images`` (or float), and the same memory or apart from it."""
+    dtype, wanted = dtype_of(out), dtype_of(images)
+    floats = wanted.kind != "f" and dtype in (np.float32, np.float16)
+    require_output(out, tuple(images.shape), dtype if floats else wanted)
     require_apart("images", images, out, or_same=True)

@@ -15,7 +15,7 @@ from wavestream.kernels.select import kept_count
 from wavestream.kernels.wavelets import INTEGER_WAVELET, default_levels
 
 
-def _lift(signal: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def lift_1d(signal: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """5/3 analysis along axis 0: (low, high). ITU-T T.800, equations F-9 and F-10."""
     length = len(signal)
     if length == 1:
@@ -31,7 +31,7 @@ def _lift(signal: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int6
     return low, high[1 : 1 + length // 2]
 
 
-def _unlift(low: NDArray[np.int64], high: NDArray[np.int64]) -> NDArray[np.int64]:
+def unlift_1d(low: NDArray[np.int64], high: NDArray[np.int64]) -> NDArray[np.int64]:
     """5/3 synthesis along axis 0. ITU-T T.800, equations F-5 and F-6."""
     length = len(low) + len(high)
     if length == 1:
@@ -50,8 +50,8 @@ def _forward_integer(image: NDArray[Any], layout: Layout) -> NDArray[np.int64]:
     packed = np.empty(layout.size, dtype=np.int64)
     ll = image.astype(np.int64)
     for level in range(1, layout.levels + 1):
-        low, high = _lift(ll)
-        (ll, hl), (lh, hh) = (tuple(part.T for part in _lift(half.T)) for half in (low, high))
+        low, high = lift_1d(ll)
+        (ll, hl), (lh, hh) = (tuple(part.T for part in lift_1d(half.T)) for half in (low, high))
         for subband, values in zip(layout.subbands[1 + 3 * (layout.levels - level) :], (hl, lh, hh), strict=False):
             packed[subband.offset : subband.offset + subband.size] = values.ravel()
     packed[: ll.size] = ll.ravel()
@@ -63,8 +63,8 @@ def _inverse_integer(packed: NDArray[Any], layout: Layout) -> NDArray[np.int64]:
     ll = bands[0]
     for index in range(1, len(bands), 3):
         hl, lh, hh = bands[index : index + 3]
-        low, high = _unlift(ll.T, hl.T).T, _unlift(lh.T, hh.T).T
-        ll = _unlift(low, high)
+        low, high = unlift_1d(ll.T, hl.T).T, unlift_1d(lh.T, hh.T).T
+        ll = unlift_1d(low, high)
     return ll
 
 

@@ -68,11 +68,19 @@ def smallest_side(wavelet: str) -> int:
     return side
 
 
+def distinct_rows(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """The distinct rows of a 2-D array, sorted, and which of them each row is; at once where all are the same."""
+    if (values == values[0]).all():
+        return values[:1], np.zeros(len(values), dtype=np.intp)
+    distinct, which = np.unique(values, axis=0, return_inverse=True)
+    return distinct, which.reshape(-1)
+
+
 def check_levels_per_image(
     sizes: NDArray[np.int32], wavelet: str, levels: int | None, by_sample: bool
 ) -> NDArray[np.int32]:
     """:func:`check_levels` of every image: ``sizes`` (batch, 2) in, (batch,) int32 out."""
-    distinct, which = np.unique(sizes, axis=0, return_inverse=True)
+    distinct, which = distinct_rows(sizes)
     depth = np.empty(len(distinct), dtype=np.int32)
     for index, (rows, cols) in enumerate(distinct):
         try:
@@ -80,8 +88,8 @@ def check_levels_per_image(
         except ValueError as error:
             if not by_sample:
                 raise
-            raise ValueError(f"{name_samples(np.flatnonzero(which.ravel() == index))}: {error}") from None
-    return depth[which.ravel()]
+            raise ValueError(f"{name_samples(np.flatnonzero(which == index))}: {error}") from None
+    return depth[which]
 
 
 def check_keep(keep: ArrayLike, batch: int) -> NDArray[np.float64]:

@@ -20,8 +20,8 @@ INTEGER_WAVELET = "cdf53"
 DEFAULT_LEVELS = 5
 
 # Autocorrelation of the 5/3 high-pass synthesis filter (-1/8, -1/4, 3/4, -1/4, -1/8) at lags 0 and 1.
-_HIGH_LAG_0 = Fraction(23, 32)
-_HIGH_LAG_1 = Fraction(-5, 16)
+HIGH_LAG_0 = Fraction(23, 32)
+HIGH_LAG_1 = Fraction(-5, 16)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def default_levels(rows: int, cols: int, wavelet: str) -> int:
     return min(DEFAULT_LEVELS, max_levels(rows, cols, wavelet))
 
 
-def _low_lags(level: int) -> tuple[Fraction, Fraction]:
+def low_lags(level: int) -> tuple[Fraction, Fraction]:
     """Autocorrelation of the level's 5/3 low-pass synthesis function at lags 0 and 2**level.
 
     That function is a sampled hat of half-width ``2**level``, so both sums have closed forms.
@@ -118,11 +118,11 @@ def cdf53_norm(orientation: str, level: int) -> np.float32:
         orientation: ``LL``, ``HL``, ``LH`` or ``HH``.
         level: of the subband, 1 for the finest; ``LL`` at level 0 is the image itself, with norm 1.
     """
-    low, _ = _low_lags(level)
+    low, _ = low_lags(level)
     if orientation == "LL":
         return np.float32(float(low))
-    centre, neighbour = _low_lags(level - 1)
-    high = _HIGH_LAG_0 * centre + 2 * _HIGH_LAG_1 * neighbour
+    centre, neighbour = low_lags(level - 1)
+    high = HIGH_LAG_0 * centre + 2 * HIGH_LAG_1 * neighbour
     return np.float32(float(high)) if orientation == "HH" else np.float32(sqrt(low * high))
 
 

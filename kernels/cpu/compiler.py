@@ -1,8 +1,7 @@
-"""How the CPU kernels are compiled: Numba, no GIL, multiply-add contraction allowed, results cached on disk.
+"""How the CPU kernels are compiled: Numba, no GIL, results cached on disk until any kernel source changes.
 
-``entry`` compiles what Python calls, ``leaf`` the innermost loops. A leaf's array arguments are promised not to overlap
-where one of them is written, so that LLVM vectorises loops over many rows without testing each pair of pointers. Numba
-has that flag but no public option for it; where it cannot be set, leaves are compiled without the promise, and slower.
+``entry`` compiles what Python calls, the others what only compiled code calls: ``inner`` as a function of its own,
+``inlined`` and ``merged`` into their callers.
 """
 
 from __future__ import annotations
@@ -13,21 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from numba import njit
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
-from numba.core.compiler_machinery import PassManager
-
-# No "nnan" or "ninf": NaN and infinity must survive to be found. No "reassoc": one order of summation everywhere.
-_FASTMATH = {"contract"}
-
-
-class _NoOverlap(CompilerBase):
-    """Numba's compiler with the ``noalias`` flag set."""
-
-    def define_pipelines(self) -> list[PassManager]:
-        if hasattr(self.state.flags, "noalias"):
-            self.state.flags.noalias = True
-        return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
-
 
 _ENTRY_OPTIONS: Any = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 # What only compiled code calls needs no way in from Python or C, and compiles a third faster without.
@@ -37,7 +21,7 @@ _INNER_OPTIONS: Any = {
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
 }
-LEAF_OPTIONS: Any = {**_INNER_OPTIONS, "fastmath": _FASTMATH, "pipeline_class": _NoOverlap}
+INLINE_OPTIONS: Any = {**_INNER_OPTIONS, "forceinline": True}
 
 
 def _source_hash() -> str:
@@ -79,10 +63,4 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 def merged(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile as a part of its one caller: LLVM optimises it once, not again with every caller around it."""
     compiled: Callable[..., Any] = njit(**_INNER_OPTIONS, inline="always")(function)
-    return compiled
-
-
-def leaf(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile an innermost loop whose array arguments do not overlap where one is written."""
-    compiled: Callable[..., Any] = njit(**LEAF_OPTIONS)(function)
     return compiled

@@ -2,121 +2,128 @@
 
 from __future__ import annotations
 
-import logging
 from functools import cache
 from typing import Any
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 from numpy.typing import NDArray
 
 from wavestream.kernels import layout
 from wavestream.kernels.cpu.analysis import forward_image
-from wavestream.kernels.cpu.compiler import entry, inner
-from wavestream.kernels.cpu.filters import Taps, analysis_taps, synthesis_taps
+from wavestream.kernels.cpu.compiler import INLINE_OPTIONS, entry, inner
+from wavestream.kernels.cpu.filtering import Taps, analysis_taps, synthesis_taps
 from wavestream.kernels.cpu.lifting import lift_image, unlift_image
+from wavestream.kernels.cpu.memory import pointer_to, take_next
 from wavestream.kernels.cpu.pixels import copy_pixels, image_is_valid, stage
 from wavestream.kernels.cpu.plan import COLS, COUNT, HIGHEST, LEVELS, LOWEST, ROWS, WHICH, Plan, make_plan
-from wavestream.kernels.cpu.pool import run_ranges
+from wavestream.kernels.cpu.pool import run_on_threads
+from wavestream.kernels.cpu.progress import announced
 from wavestream.kernels.cpu.select import kth_largest
 from wavestream.kernels.cpu.synthesis import inverse_image
-from wavestream.kernels.cpu.threshold import threshold_image, weigh_image
-from wavestream.kernels.cpu.workspace import Workspace, workspace_for
+from wavestream.kernels.cpu.threshold import threshold_image
+from wavestream.kernels.cpu.workspace import Workspace, scratch_of, workspace_for
 from wavestream.kernels.validation import LARGEST_PIXEL, name_samples
 from wavestream.kernels.wavelets import INTEGER_WAVELET, filter_bank
 
-_INFINITY_BITS = np.uint32(0x7F800000)
-
-logger = logging.getLogger("wavestream")
-
 
 @inner
-def _copy_outside(source, target, width, rows, cols):
-    """Copy what lies outside the top-left ``rows`` x ``cols`` of an image's canvas, given flat."""
-    for start in range(0, len(source), width):
-        first = cols if start < rows * width else 0
-        if first < width:
-            copy_pixels(source, target, start + first, width - first)
+def _copy_outside(source, target, first, pixels, width, rows, cols):
+    """Copy what lies outside the top-left ``rows`` x ``cols`` of an image's canvas of ``pixels``, ``width`` wide."""
+    for start in range(0, pixels, width):
+        skip = cols if start < rows * width else 0
+        if skip < width:
+            copy_pixels(source, target, first + start + skip, width - skip)
 
 
 @entry
 def _inject_float(
-    dec_lo, dec_hi, rec_lo, rec_hi, none, images, out, width, integer, in_place, plan, valid, begin, end, work
+    dec_lo, dec_hi, rec_lo, rec_hi, none, images, out, width, rounding, in_place, plan, valid, counter, work
 ):  # fmt: skip
-    """Images ``begin`` to ``end`` with a float wavelet; ``valid`` receives 0 for images that are only copied.
+    """The images whose number ``counter`` gives out, with a float wavelet; ``valid`` is set to 0 for those that cannot
+    be computed and are only copied.
 
-    ``images`` and ``out`` are (batch, pixels), canvases ``width`` wide. ``integer``: the pixels are. ``in_place``:
-    ``out`` is ``images``, and there is nothing to copy.
+    ``images`` and ``out`` are (batch, pixels), canvases ``width`` wide. ``rounding``: the pixels are integers, else
+    None. ``in_place``: ``out`` is ``images``, and there is nothing to copy.
     """
-    packed, half, quarter, lines, starts = work.packed, work.half, work.quarter, work.lines, work.starts
-    zero = np.int64(0)
-    for index in range(begin, end):
-        source, target, task = images[index], out[index], plan.tasks[index]
+    source, target, packed = pointer_to(images), pointer_to(out), pointer_to(work.packed)
+    candidates, histogram = pointer_to(work.candidates), pointer_to(work.histogram)
+    scratch, pixels = scratch_of(work, work.zeros), images.shape[1]
+    while True:
+        index = take_next(pointer_to(counter))
+        if index >= len(images):
+            return
+        task = plan.tasks[index]
         rows, cols, levels, wanted, which = task[ROWS], task[COLS], task[LEVELS], task[COUNT], task[WHICH]
-        table, first_flags = plan.tables[which, : 1 + 3 * levels], plan.first_flags[which]
-        done_rows, done_cols = zero, zero
+        table, weights, shapes = plan.tables[which, : 1 + 3 * levels], plan.weights[which], plan.shapes[which]
+        flags, groups = plan.first_flags[which], plan.first_groups[which]
+        first, done_rows, done_cols = index * pixels, 0, 0
         # NaN and infinity show in the largest coefficient, where there is one.
-        right = True if wanted and not integer else image_is_valid(source, zero, width, rows, cols)
+        right = True if wanted and rounding is None else image_is_valid(source, first, width, rows, cols)
         if wanted and right:
-            plane, start, stride = stage(source, zero, width, rows, cols, work.plane)
-            forward_image(
-                dec_lo, dec_hi, plane, start, stride, rows, cols, table, levels, packed, zero,
-                half, quarter, lines, starts,
-            )  # fmt: skip
+            plane, start, stride = stage(source, first, width, rows, cols, pointer_to(work.plane))
+            forward_image(dec_lo, dec_hi, plane, start, stride, rows, cols, table, levels, packed, 0, groups, scratch)
             size = table[-1, layout.OFFSET] + table[-1, layout.ROWS] * table[-1, layout.COLS]
-            kth, largest = kth_largest(
-                work.packed_bits, zero, size, wanted, work.marks, work.candidates, work.histogram
+            threshold, right = kth_largest(
+                packed, 0, table, weights, scratch.maxima, groups, size, wanted, candidates, histogram
             )
-            right = largest < _INFINITY_BITS
             if right:
-                work.histogram[0] = kth
-                threshold = work.histogram_values[0]
-                threshold_image(packed, zero, table, plan.weights[which], threshold, work.flags, first_flags)
+                threshold_image(packed, 0, table, weights, threshold, scratch.maxima, groups, work.flags, flags, 1)
                 inverse_image(
-                    rec_lo, rec_hi, none, packed, zero, table, plan.shapes[which], levels, work.flags, first_flags,
-                    target, zero, width, task[LOWEST], task[HIGHEST], half, quarter, lines, starts,
+                    rec_lo, rec_hi, none, packed, 0, table, shapes, levels, work.flags, flags,
+                    target, first, width, limits_of(rounding, task), scratch,
                 )  # fmt: skip
                 done_rows, done_cols = rows, cols
         valid[index] = right
         if not in_place:
-            _copy_outside(source, target, width, done_rows, done_cols)
+            _copy_outside(source, target, first, pixels, width, done_rows, done_cols)
 
 
 @entry
-def _inject_integer(images, out, width, in_place, plan, valid, begin, end, work):
-    """Images ``begin`` to ``end`` with ``cdf53``; arguments as for the float wavelets."""
-    packed, half, quarter, lines = work.packed, work.half, work.quarter, work.lines
-    zero = np.int64(0)
-    for index in range(begin, end):
-        source, target, task = images[index], out[index], plan.tasks[index]
+def _inject_integer(images, out, width, in_place, plan, valid, counter, work):
+    """The same with ``cdf53``."""
+    source, target, packed = pointer_to(images), pointer_to(out), pointer_to(work.packed)
+    candidates, histogram = pointer_to(work.candidates), pointer_to(work.histogram)
+    scratch, pixels = scratch_of(work, work.zeros), images.shape[1]
+    while True:
+        index = take_next(pointer_to(counter))
+        if index >= len(images):
+            return
+        task = plan.tasks[index]
         rows, cols, levels, wanted, which = task[ROWS], task[COLS], task[LEVELS], task[COUNT], task[WHICH]
-        table, first_flags = plan.tables[which, : 1 + 3 * levels], plan.first_flags[which]
-        done_rows, done_cols = zero, zero
-        right = image_is_valid(source, zero, width, rows, cols)
+        table, weights, shapes = plan.tables[which, : 1 + 3 * levels], plan.weights[which], plan.shapes[which]
+        flags, groups = plan.first_flags[which], plan.first_groups[which]
+        first, done_rows, done_cols = index * pixels, 0, 0
+        right = image_is_valid(source, first, width, rows, cols)
         if wanted and right:
-            lift_image(source, zero, width, rows, cols, table, levels, packed, zero, half, quarter, lines)
-            weigh_image(packed, zero, table, plan.weights[which], work.magnitudes)
-            kth, _ = kth_largest(
-                work.magnitude_bits, zero, rows * cols, wanted, work.marks, work.candidates, work.histogram
+            lift_image(source, first, width, rows, cols, table, levels, packed, 0, weights, groups, scratch)
+            threshold, _ = kth_largest(
+                packed, 0, table, weights, scratch.maxima, groups, rows * cols, wanted, candidates, histogram
             )
-            work.histogram[0] = kth
-            threshold = work.histogram_values[0]
-            threshold_image(packed, zero, table, plan.weights[which], threshold, work.flags, first_flags)
-            unlift_image(
-                packed, zero, table, plan.shapes[which], levels, work.flags, first_flags,
-                target, zero, width, task[LOWEST], task[HIGHEST], half, quarter, lines,
-            )  # fmt: skip
+            threshold_image(packed, 0, table, weights, threshold, scratch.maxima, groups, work.flags, flags, 1)
+            limits = (np.int32(task[LOWEST]), np.int32(task[HIGHEST]))
+            unlift_image(packed, 0, table, shapes, levels, work.flags, flags, target, first, width, limits, scratch)
             done_rows, done_cols = rows, cols
         valid[index] = right
         if not in_place:
-            _copy_outside(source, target, width, done_rows, done_cols)
+            _copy_outside(source, target, first, pixels, width, done_rows, done_cols)
 
 
-@cache
-def _announce(wavelet: str, dtype: str) -> None:
-    """Say once per kind of image that compiled code is being loaded, or compiled if it never was."""
-    logger.info(
-        "loading the %s kernels for %s images; compiling them takes some seconds the first time", wavelet, dtype
-    )
+def limits_of(rounding, task):
+    """The limits of an image's pixels as ``store_pixels`` takes them."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(limits_of, jit_options=INLINE_OPTIONS)
+def _limits_of(rounding, task):
+    def none(rounding, task):
+        return None
+
+    def both(rounding, task):
+        return np.int32(task[LOWEST]), np.int32(task[HIGHEST])
+
+    return none if isinstance(rounding, types.NoneType) else both
 
 
 def inject_cpu(
@@ -132,7 +139,8 @@ def inject_cpu(
     """:func:`wavestream.kernels.artifacts.inject` on checked arguments.
 
     Args:
-        images, out: (batch, rows, cols) C-contiguous, same dtype; may be one array.
+        images, out: (batch, rows, cols) C-contiguous; may be one array. ``out`` has the same dtype, or float32 or
+            float16 for integer images.
         keep: (batch,) in (0, 1].
         wavelet: its name.
         levels: (batch,) allowed for the sizes.
@@ -143,58 +151,102 @@ def inject_cpu(
     Raises:
         ValueError: NaN or infinite pixels, or pixels too large to be computed, naming the samples.
     """
-    _announce(wavelet, images.dtype.name)
     plan = make_plan(keep, wavelet, levels, sizes, value_range)
     valid = np.ones(len(images), dtype=np.uint8)
     most_rows, most_cols, deepest = int(sizes[:, 0].max()), int(sizes[:, 1].max()), int(levels.max())
-    in_place = out.ctypes.data == images.ctypes.data
-    flat = (images.reshape(len(images), -1), out.reshape(len(images), -1))
-    filters = () if wavelet == INTEGER_WAVELET else _filters(wavelet)
+    filters = filters_of(wavelet)
 
-    def task(begin: int, end: int) -> None:
+    # The threads take one image after the other, whoever is free.
+    counter = np.zeros(1, dtype=np.int64)
+
+    def task() -> None:
         work = workspace_for(most_rows, most_cols, wavelet, deepest)
-        if wavelet == INTEGER_WAVELET:
-            _inject_integer(*flat, images.shape[2], in_place, plan, valid, begin, end, work)
-        elif images.dtype == np.float16:
-            for index in range(begin, end):
-                _inject_float16(filters, images[index], out[index], in_place, plan.only(index), valid[index:], work)
-        else:
-            integer = images.dtype.kind != "f"
-            _inject_float(*filters, *flat, images.shape[2], integer, in_place, plan, valid, begin, end, work)
+        inject_images(filters, images, out, plan, valid, counter, work)
 
-    run_ranges(task, len(images), most_rows * most_cols, threads)
+    with announced(f"{wavelet} {images.dtype}"):
+        run_on_threads(task, len(images), most_rows * most_cols, threads)
     if not valid.all():
-        _raise_invalid(np.flatnonzero(valid == 0), images.dtype)
+        raise_invalid(np.flatnonzero(valid == 0), images.dtype)
 
 
-def _filters(wavelet: str) -> tuple[Taps, Taps, Taps, Taps, Taps]:
-    """Analysis low and high, synthesis low and high, and a filter without taps, as the compiled code takes them."""
+@cache
+def filters_of(wavelet: str) -> tuple[Taps, ...]:
+    """Analysis low and high, synthesis low and high, and one without taps, for compiled code; () for ``cdf53``."""
+    if wavelet == INTEGER_WAVELET:
+        return ()
     bank = filter_bank(wavelet)
     return (*analysis_taps(bank), *synthesis_taps(bank), (None,) * bank.length)
 
 
-def _inject_float16(
+def inject_images(
     filters: tuple[Taps, ...],
-    image: NDArray[np.float16],
-    out: NDArray[np.float16],
-    in_place: bool,
+    images: NDArray[Any],
+    out: NDArray[Any],
     plan: Plan,
     valid: NDArray[np.uint8],
+    counter: NDArray[np.int64],
     work: Workspace,
 ) -> None:
-    """One float16 image through float32, converted by NumPy: Numba's CPU code knows no float16."""
-    rows, cols = int(plan.tasks[0, ROWS]), int(plan.tasks[0, COLS])
-    pixels = np.array(image[:rows, :cols], dtype=np.float32, order="C").reshape(1, -1)
-    _inject_float(*filters, pixels, pixels, cols, False, True, plan, valid, 0, 1, work)
-    if not in_place:
-        out[...] = image
-    if valid[0] and plan.tasks[0, COUNT]:
-        # A result beyond float16 becomes infinite, which is what float images that are not clipped do.
+    """Those images of a batch whose numbers ``counter``, shared by threads, gives out.
+
+    Args:
+        filters: :func:`filters_of` the wavelet.
+        images, out: (batch, rows, cols) C-contiguous; may be one array.
+        plan: of the batch.
+        valid: (batch,) is set to 0 for images that cannot be computed and are only copied, to 1 for the others.
+        counter: (1,) the number of the next image.
+        work: this thread's scratch memory.
+    """
+    if np.float16 in (images.dtype, out.dtype):
+        _through_float32(filters, images, out, plan, valid, counter, work)
+        return
+    in_place = out.ctypes.data == images.ctypes.data
+    arguments = (images.reshape(len(images), -1), out.reshape(len(out), -1), images.shape[2])
+    if filters:
+        rounding = None if images.dtype.kind == "f" else True
+        _inject_float(*filters, *arguments, rounding, in_place, plan, valid, counter, work)
+    else:
+        _inject_integer(*arguments, in_place, plan, valid, counter, work)
+
+
+def _through_float32(
+    filters: tuple[Taps, ...],
+    images: NDArray[Any],
+    out: NDArray[Any],
+    plan: Plan,
+    valid: NDArray[np.uint8],
+    counter: NDArray[np.int64],
+    work: Workspace,
+) -> None:
+    """To or from float16 through float32, image by image, by NumPy: Numba's CPU code knows no float16."""
+    pixels = np.empty((1, *images.shape[1:]), np.float32)
+    while (index := next_number(counter)) < len(images):
+        source: NDArray[Any] = pixels
+        if images.dtype == np.float16:
+            pixels[0] = images[index]
+        else:
+            source = images[index : index + 1]
+        alone = np.zeros(1, dtype=np.int64)
+        inject_images(filters, source, pixels, plan.only(index), valid[index : index + 1], alone, work)
+        # What is only copied comes back from float32 as it was. A result beyond float16 becomes infinite, which is
+        # what float images that are not clipped do.
         with np.errstate(over="ignore"):
-            out[:rows, :cols] = pixels.reshape(rows, cols)
+            out[index] = pixels[0]
 
 
-def _raise_invalid(samples: NDArray[np.intp], dtype: np.dtype[Any]) -> None:
+@entry
+def _take(counter, number):
+    number[0] = take_next(pointer_to(counter))
+
+
+def next_number(counter: NDArray[np.int64]) -> int:
+    """The next number of a counter that threads share."""
+    number = np.empty(1, dtype=np.int64)
+    _take(counter, number)
+    return int(number[0])
+
+
+def raise_invalid(samples: NDArray[np.intp], dtype: np.dtype[Any]) -> None:
     if dtype.kind == "f":
         expected, found = f"finite pixels that float32 can transform, from {dtype} images", "NaN, infinite or huge ones"
     else:

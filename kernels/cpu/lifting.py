@@ -13,232 +13,299 @@ from __future__ import annotations
 
 import numpy as np
 
-from wavestream.kernels.cpu.compiler import inlined, inner, leaf, merged
-from wavestream.kernels.cpu.filters import MARGIN, split_row
-from wavestream.kernels.cpu.pixels import store_row
+from wavestream.kernels.cpu.compiler import inlined, inner, merged
+from wavestream.kernels.cpu.lanes import (
+    LANES,
+    add,
+    evens,
+    fill,
+    first_only,
+    largest_bits,
+    odds,
+    shift_in,
+    shift_right,
+    subtract,
+    zip_high,
+    zip_low,
+)
+from wavestream.kernels.cpu.maxima import GROUP, weighted_bits
+from wavestream.kernels.cpu.memory import ROWS_AHEAD, load, load_first, prefetch, store, store_first
+from wavestream.kernels.cpu.pixels import store_pixels
+from wavestream.kernels.cpu.workspace import MARGIN
 from wavestream.kernels.layout import COLS, OFFSET, ROWS
 
-_LOWEST, _HIGHEST = np.int32(-(2**31)), np.int32(2**31 - 1)
 
-
-@leaf
-def _predict(before, before_start, middle, middle_start, after, after_start, out, out_start, count):
-    """Coefficients of the high-pass: ``middle`` less the mean of its neighbours."""
-    a, b, c, to = np.uint64(before_start), np.uint64(middle_start), np.uint64(after_start), np.uint64(out_start)
-    for x in range(np.uint64(count)):
-        mean = np.int32(np.int32(before[a + x]) + np.int32(after[c + x])) >> np.int32(1)
-        out[to + x] = np.int32(middle[b + x]) - np.int32(mean)
-
-
-@leaf
-def _unpredict(before, before_start, middle, middle_start, after, after_start, out, out_start, count):
-    """:func:`_predict` undone."""
-    a, b, c, to = np.uint64(before_start), np.uint64(middle_start), np.uint64(after_start), np.uint64(out_start)
-    for x in range(np.uint64(count)):
-        mean = np.int32(before[a + x] + after[c + x]) >> np.int32(1)
-        out[to + x] = middle[b + x] + np.int32(mean)
-
-
-@leaf
-def _update(before, before_start, middle, middle_start, after, after_start, out, out_start, count):
-    """Coefficients of the low-pass: ``middle`` plus a quarter of the high-pass beside it."""
-    a, b, c, to = np.uint64(before_start), np.uint64(middle_start), np.uint64(after_start), np.uint64(out_start)
-    for x in range(np.uint64(count)):
-        quarter = np.int32(before[a + x] + after[c + x] + np.int32(2)) >> np.int32(2)
-        out[to + x] = np.int32(middle[b + x]) + np.int32(quarter)
-
-
-@leaf
-def _downdate(before, before_start, middle, middle_start, after, after_start, out, out_start, count):
-    """:func:`_update` undone."""
-    a, b, c, to = np.uint64(before_start), np.uint64(middle_start), np.uint64(after_start), np.uint64(out_start)
-    for x in range(np.uint64(count)):
-        quarter = np.int32(before[a + x] + after[c + x] + np.int32(2)) >> np.int32(2)
-        out[to + x] = middle[b + x] - np.int32(quarter)
-
-
-@leaf
-def _merge_row(even, odd, origin, row, count):
-    """Interleave: the inverse of ``split_row``."""
-    begin = np.uint64(origin)
-    for x in range(np.uint64(count)):
-        row[x + x] = even[begin + x]
-        row[x + x + np.uint64(1)] = odd[begin + x]
-
-
-@leaf
-def _copy_row(source, start, out, out_start, count):
-    begin, to = np.uint64(start), np.uint64(out_start)
-    for x in range(np.uint64(count)):
-        out[to + x] = np.int32(source[begin + x])
+@inlined
+def mean(before, after):
+    return shift_right(add(before, after), 1)
 
 
 @inlined
-def _lift_along(row, low_cols, high_cols, low, low_start, high, high_start, even, odd, line):
-    """One row to ``low_cols`` low and ``high_cols`` high coefficients."""
-    if high_cols == 0:
-        low[low_start] = row[0]
-        return
-    split_row(row, 0, even, odd, MARGIN, low_cols)
-    even[MARGIN + low_cols] = even[MARGIN + low_cols - 1]
-    _predict(even, MARGIN, odd, MARGIN, even, MARGIN + 1, line, MARGIN, high_cols)
-    line[MARGIN - 1] = line[MARGIN]
-    line[MARGIN + high_cols] = line[MARGIN + high_cols - 1]
-    _update(line, MARGIN - 1, even, MARGIN, line, MARGIN, low, low_start, low_cols)
-    _copy_row(line, MARGIN, high, high_start, high_cols)
+def quarter(before, after):
+    return shift_right(add(add(before, after), fill(np.int32(2))), 2)
 
 
 @inlined
-def _unlift_along(low, low_start, low_cols, high, high_start, high_cols, any_high, row, even, odd, line):
-    """One row from its low and high coefficients; the latter are all zero unless ``any_high``."""
-    if high_cols == 0:
-        row[0] = low[low_start]
-        return
-    if any_high:
-        _copy_row(high, high_start, line, MARGIN, high_cols)
-        line[MARGIN - 1] = line[MARGIN]
-        line[MARGIN + high_cols] = line[MARGIN + high_cols - 1]
-        _downdate(line, MARGIN - 1, low, low_start, line, MARGIN, even, MARGIN, low_cols)
-    else:
-        line[MARGIN : MARGIN + high_cols] = 0
-        _copy_row(low, low_start, even, MARGIN, low_cols)
-    even[MARGIN + low_cols] = even[MARGIN + low_cols - 1]
-    _unpredict(even, MARGIN, line, MARGIN, even, MARGIN + 1, odd, MARGIN, high_cols)
-    _merge_row(even, odd, MARGIN, row, low_cols)
+def _lift_lanes(source, here, middle, below, lines, high, x, count, first, last):
+    """Sixteen low and high coefficients down the columns; the high line before gives way to this one."""
+    centre, before = load_first(source, here + x, count), load(lines, high + x)
+    detail = before
+    if not last:
+        detail = subtract(load_first(source, middle + x, count), mean(centre, load_first(source, below + x, count)))
+        store(lines, high + x, detail)
+    return add(centre, quarter(detail if first else before, detail)), detail
+
+
+@inlined
+def lift_columns(source, here, stride, below, lines, high, low_line, high_line, width, cols, first, last):
+    """Lift down the columns: the rows at ``here``, one ``stride`` on, and ``below`` to one low and one high line.
+
+    ``lines[high:]`` holds the high line before this one and receives this one. Both bands go to ``low_line`` and
+    ``high_line`` split: the even samples there, the odd ones ``width`` further on. ``first``: there is no high line
+    before, this one stands for it. ``last``: there is no middle row, and the high line before stands for this one.
+    """
+    middle, ahead = here + stride, here + ROWS_AHEAD * stride
+    for x in range(0, cols, 2 * LANES):
+        for line in (ahead, ahead + stride):
+            prefetch(source, line + x)
+            prefetch(source, line + x + LANES)
+        low_a, high_a = _lift_lanes(source, here, middle, below, lines, high, x, cols - x, first, last)
+        low_b, high_b = _lift_lanes(source, here, middle, below, lines, high, x + LANES, cols - x - LANES, first, last)
+        at = x // 2
+        store(lines, low_line + at, evens(low_a, low_b))
+        store(lines, low_line + width + at, odds(low_a, low_b))
+        store(lines, high_line + at, evens(high_a, high_b))
+        store(lines, high_line + width + at, odds(high_a, high_b))
+
+
+@inlined
+def split_row(source, start, lines, even, odd, cols):
+    """One row as it is, split into even and odd samples."""
+    for x in range(0, cols, 2 * LANES):
+        a, b = load_first(source, start + x, cols - x), load_first(source, start + x + LANES, cols - x - LANES)
+        store(lines, even + x // 2, evens(a, b))
+        store(lines, odd + x // 2, odds(a, b))
 
 
 @inner
-def lift_level(source, start, stride, rows, cols, ll, ll_start, packed, base, bands, lines):
-    """One level forward: ``rows`` x ``cols`` samples to a low-pass plane and three subbands of ``packed``."""
+def lift_line(
+    lines, even, odd, low, low_start, low_cols, high, high_start, high_cols, low_weight, high_weight,
+    maxima, low_group, high_group,
+):  # fmt: skip
+    """One split line to ``low_cols`` low and ``high_cols`` high coefficients, whose maxima are noted."""
+    end = low_cols - 1
+    lines[even + low_cols] = lines[even + end]
+    if high_cols < low_cols:
+        # The high sample that is missing at the end repeats the last one: choose the odd sample that makes it so.
+        repeated = lines[even + end]
+        if high_cols:
+            repeated += lines[odd + end - 1] - ((lines[even + end - 1] + lines[even + end]) >> 1)
+        lines[odd + end] = repeated
+    before = fill(np.int32(lines[odd] - ((lines[even] + lines[even + 1]) >> 1)))
+    for group in range(0, low_cols, GROUP):
+        low_bits, high_bits = fill(np.int32(0)), fill(np.int32(0))
+        for x in range(group, min(group + GROUP, low_cols), LANES):
+            centre = load(lines, even + x)
+            detail = subtract(load(lines, odd + x), mean(centre, load(lines, even + x + 1)))
+            smooth = add(centre, quarter(shift_in(before, detail), detail)) if high_cols else centre
+            before = detail
+            store_first(low, low_start + x, smooth, low_cols - x)
+            store_first(high, high_start + x, detail, high_cols - x)
+            low_bits = largest_bits(low_bits, first_only(weighted_bits(smooth, low_weight), low_cols - x))
+            high_bits = largest_bits(high_bits, first_only(weighted_bits(detail, high_weight), high_cols - x))
+        store(maxima, low_group * LANES + group // LANES, low_bits)
+        if group < high_cols:
+            store(maxima, high_group * LANES + group // LANES, high_bits)
+
+
+@inner
+def lift_level(
+    source, start, stride, rows, low, low_start, packed, base, bands, lines, width,
+    weights, low_weight, maxima, groups, low_group, low_groups,
+):  # fmt: skip
+    """One level forward: ``rows`` rows of samples to a low-pass plane and three subbands of ``packed``.
+
+    Arguments as for :func:`wavestream.kernels.cpu.analysis.forward_level`; ``weights`` are those of the three bands.
+    """
     low_rows, low_cols, high_rows, high_cols = bands[0, ROWS], bands[1, COLS], bands[1, ROWS], bands[0, COLS]
     hl, lh, hh = base + bands[0, OFFSET], base + bands[1, OFFSET], base + bands[2, OFFSET]
-    first, second, low, even, odd, line = lines[0], lines[1], lines[2], lines[3], lines[4], lines[5]
-    high, last_high = first, second
+    of_low, of_high = (low_cols + GROUP - 1) // GROUP, (high_cols + GROUP - 1) // GROUP
+    high, low_line, high_line = MARGIN, MARGIN + width, MARGIN + 3 * width
+    cols = low_cols + high_cols
     for row in range(low_rows):
         here = start + 2 * row * stride
-        if row < high_rows:
-            below = here + 2 * stride if 2 * row + 2 < rows else here
-            _predict(source, here, source, here + stride, source, below, high, 0, cols)
-            if row == 0:
-                last_high = high
-        else:
-            high = last_high
         if high_rows:
-            _update(last_high, 0, source, here, high, 0, low, 0, cols)
+            below = here + (2 * stride if 2 * row + 2 < rows else 0)
+            lift_columns(
+                source, here, stride, below, lines, high, low_line, high_line, width, cols,
+                row == 0, row == high_rows,
+            )  # fmt: skip
         else:
-            _copy_row(source, here, low, 0, cols)
-        _lift_along(
-            low, low_cols, high_cols, ll, ll_start + row * low_cols, packed, hl + row * high_cols, even, odd, line
-        )
+            split_row(source, here, lines, low_line, low_line + width, cols)
+        lift_line(
+            lines, low_line, low_line + width, low, low_start + row * low_cols, low_cols,
+            packed, hl + row * high_cols, high_cols, low_weight, weights[0],
+            maxima, low_group + row * low_groups, groups[0] + row * of_high,
+        )  # fmt: skip
         if row < high_rows:
-            _lift_along(
-                high, low_cols, high_cols, packed, lh + row * low_cols, packed, hh + row * high_cols, even, odd, line
-            )
-            last_high, high = high, second if row % 2 == 0 else first
+            lift_line(
+                lines, high_line, high_line + width, packed, lh + row * low_cols, low_cols,
+                packed, hh + row * high_cols, high_cols, weights[1], weights[2],
+                maxima, groups[1] + row * of_low, groups[2] + row * of_high,
+            )  # fmt: skip
 
 
 @inner
-def unlift_level(ll, ll_start, packed, base, bands, flags, first_flags, rows, out, start, stride, low, high, lines):
-    """One level backward: a low-pass plane and three subbands to ``rows`` rows, stored as the dtype of ``out``."""
-    low_rows, low_cols, high_rows, high_cols = bands[0, ROWS], bands[1, COLS], bands[1, ROWS], bands[0, COLS]
+def _unlift_line(low, low_start, low_cols, high, high_start, high_cols, any_high, lines, out, even):
+    """One line from its low and high coefficients; the latter are all zero unless ``any_high``."""
+    end = low_cols - 1
+    any_high = any_high and high_cols > 0
+    before = fill(np.int32(high[high_start] if any_high else 0))
+    for x in range(0, low_cols, LANES):
+        smooth = load_first(low, low_start + x, low_cols - x)
+        if any_high:
+            detail = load_first(high, high_start + x, high_cols - x)
+            smooth = subtract(smooth, quarter(shift_in(before, detail), detail))
+            before = detail
+        store(lines, even + x, smooth)
+    if any_high and high_cols < low_cols:
+        lines[even + end] = low[low_start + end] - ((2 * high[high_start + end - 1] + 2) >> 2)
+    lines[even + low_cols] = lines[even + end]
+    for x in range(0, low_cols, LANES):
+        here = load(lines, even + x)
+        between = mean(here, load(lines, even + x + 1))
+        if any_high:
+            between = add(between, load_first(high, high_start + x, high_cols - x))
+        store(lines, out + 2 * x, zip_low(here, between))
+        store(lines, out + 2 * x + LANES, zip_high(here, between))
+
+
+@inlined
+def _unlift_columns(lines, low, before, detail, last, out, here, stride, cols, first, whole, limits):
+    """Undo the lifting down the columns: the row at ``out[here]`` and, unless ``first``, the one above it.
+
+    ``low``, ``before`` and ``detail`` are the low line and the high lines before and of this row; ``lines[last:]`` is
+    the even row before this one and gives way to this one. ``whole``: there is no high line at all.
+    """
+    above, ahead = here - stride, here + ROWS_AHEAD * stride
+    for x in range(0, cols, LANES):
+        prefetch(out, ahead + x)
+        prefetch(out, ahead + stride + x)
+        top, over = load(lines, low + x), load(lines, before + x)
+        if not whole:
+            top = subtract(top, quarter(over, load(lines, detail + x)))
+        if not first:
+            store_pixels(out, above + x, add(over, mean(load(lines, last + x), top)), cols - x, limits)
+        store(lines, last + x, top)
+        store_pixels(out, here + x, top, cols - x, limits)
+
+
+@inner
+def unlift_rows(
+    low, low_start, low_flag, packed, hl, lh, hh, flags, hl_flag, lh_flag, hh_flag, low_rows, low_cols, high_rows,
+    high_cols, first, last, out, start, stride, limits, lines, width, zeros,
+):  # fmt: skip
+    """Row pairs ``first`` to ``last`` of a plane backward; a pair is an even row and the odd one before it.
+
+    ``low``, and ``hl``, ``lh`` and ``hh`` of ``packed``, are the four bands; ``flags[hl_flag:]`` and so on say which of
+    their rows hold anything but zeros. The low band has no flags where ``low_flag`` is negative; else it is in
+    ``packed``. The last pair takes along the odd row after it. Results are stored as the dtype of ``out``.
+    """
     cols = low_cols + high_cols
-    hl, lh, hh = base + bands[0, OFFSET], base + bands[1, OFFSET], base + bands[2, OFFSET]
-    first, second, third, fourth = lines[0], lines[1], lines[2], lines[3]
-    even, odd, line, spare = lines[4], lines[5], lines[6], lines[7]
-    detail, last_detail, top, last_top = first, second, third, fourth
-    for row in range(low_rows):
-        any_high = flags[first_flags[0] + row] != 0
-        _unlift_along(
-            ll,
-            ll_start + row * low_cols,
-            low_cols,
-            packed,
-            hl + row * high_cols,
-            high_cols,
-            any_high,
-            spare,
-            even,
-            odd,
-            line,
-        )
-        if row < high_rows:
-            if flags[first_flags[1] + row] != 0 or flags[first_flags[2] + row] != 0:
-                _unlift_along(
-                    packed,
-                    lh + row * low_cols,
-                    low_cols,
-                    packed,
-                    hh + row * high_cols,
-                    high_cols,
-                    True,
-                    detail,
-                    even,
-                    odd,
-                    line,
-                )
-            else:
-                detail[:cols] = 0
-            if row == 0:
-                last_detail = detail
+    smooth, above, even = MARGIN, MARGIN + width, MARGIN + 2 * width
+    detail, before = MARGIN + 3 * width, MARGIN + 4 * width
+    # The first odd row needs the even row before it, which is stored once more, as it is; that one needs the high line
+    # before it.
+    begin = max(first - 1, 0)
+    for row in range(max(begin - 1, 0), last):
+        before, detail = detail, before
+        if row == high_rows:
+            detail = before
+        elif flags[lh_flag + row] or flags[hh_flag + row]:
+            _unlift_line(
+                packed, lh + row * low_cols if flags[lh_flag + row] else zeros, low_cols,
+                packed, hh + row * high_cols, high_cols, flags[hh_flag + row] != 0, lines, detail, even,
+            )  # fmt: skip
         else:
-            detail = last_detail
-        if high_rows:
-            _downdate(last_detail, 0, spare, 0, detail, 0, top, 0, cols)
-        else:
-            _copy_row(spare, 0, top, 0, cols)
-        store_row(top, 0, out, start + 2 * row * stride, cols, low, high)
-        if row:
-            _unpredict(last_top, 0, last_detail, 0, top, 0, spare, 0, cols)
-            store_row(spare, 0, out, start + (2 * row - 1) * stride, cols, low, high)
-        if row < high_rows:
-            last_detail, detail = detail, second if row % 2 == 0 else first
-        last_top, top = top, fourth if row % 2 == 0 else third
-    if rows == 2 * low_rows:
-        _unpredict(last_top, 0, last_detail, 0, last_top, 0, spare, 0, cols)
-        store_row(spare, 0, out, start + (rows - 1) * stride, cols, low, high)
+            for x in range(0, cols, LANES):
+                store(lines, detail + x, fill(np.int32(0)))
+        if row < begin:
+            continue
+        low_row = low_start + row * low_cols if low_flag < 0 or flags[low_flag + row] else zeros
+        _unlift_line(
+            low, low_row, low_cols, packed, hl + row * high_cols, high_cols, flags[hl_flag + row] != 0,
+            lines, smooth, even,
+        )  # fmt: skip
+        here = start + 2 * row * stride
+        _unlift_columns(
+            lines, smooth, detail if row == 0 else before, detail, above, out, here, stride, cols,
+            row == begin, high_rows == 0, limits,
+        )  # fmt: skip
+    if last == low_rows and high_rows == low_rows:
+        bottom = start + (2 * low_rows - 1) * stride
+        for x in range(0, cols, LANES):
+            store_pixels(out, bottom + x, add(load(lines, detail + x), load(lines, above + x)), cols - x, limits)
+
+
+@inlined
+def _unlift_level(low, low_start, packed, base, bands, flags, out, start, stride, limits, scratch):
+    """One level backward: a low-pass plane and three subbands to rows stored as the dtype of ``out``.
+
+    Arguments as for :func:`wavestream.kernels.cpu.synthesis.inverse_level`.
+    """
+    low_rows, high_rows = bands[0, ROWS], bands[1, ROWS]
+    unlift_rows(
+        low, low_start, -1, packed, base + bands[0, OFFSET], base + bands[1, OFFSET], base + bands[2, OFFSET],
+        flags, 0, low_rows, low_rows + high_rows, low_rows, bands[1, COLS], high_rows, bands[0, COLS], 0, low_rows,
+        out, start, stride, limits, scratch.lines, scratch.width, scratch.zeros,
+    )  # fmt: skip
 
 
 @merged
-def lift_image(source, start, stride, rows, cols, table, levels, packed, base, half, quarter, lines):
+def lift_image(source, start, stride, rows, cols, table, levels, packed, base, weights, groups, scratch):
     """All levels of one image, whose first pixel is ``source[start]``, into ``packed[base:]``.
 
-    ``half``, ``quarter`` and ``lines`` are scratch.
+    Arguments as for :func:`wavestream.kernels.cpu.analysis.forward_image`; ``weights`` are those of the table's rows.
     """
-    zero = np.int64(0)
-    ll, ll_start = (packed, base) if levels == 1 else (half, zero)
-    bands = table[1 + 3 * (levels - 1) :]
-    lift_level(source, start, stride, rows, cols, ll, ll_start, packed, base, bands, lines)
+    last = groups[len(table)]
+    index = 1 + 3 * (levels - 1)
+    of_low = (table[0, COLS] + GROUP - 1) // GROUP
+    low, low_start, low_group, low_groups = scratch.half, 0, last, 0
+    if levels == 1:
+        low, low_start, low_group, low_groups = packed, base, groups[0], of_low
+    lift_level(
+        source, start, stride, rows, low, low_start, packed, base, table[index:], scratch.lines, scratch.width,
+        weights[index:], weights[0], scratch.maxima, groups[index:], low_group, low_groups,
+    )  # fmt: skip
     for level in range(2, levels + 1):
-        plane = ll
-        rows, cols = bands[0, ROWS], bands[1, COLS]
-        bands = table[1 + 3 * (levels - level) :]
+        rows, cols, plane = table[index, ROWS], table[index + 1, COLS], low
+        index -= 3
+        low = scratch.half if level % 2 else scratch.quarter
         if level == levels:
-            ll, ll_start = packed, base
-        else:
-            ll, ll_start = (half if level % 2 else quarter), zero
-        lift_level(plane, zero, cols, rows, cols, ll, ll_start, packed, base, bands, lines)
+            low, low_start, low_group, low_groups = packed, base, groups[0], of_low
+        lift_level(
+            plane, 0, cols, rows, low, low_start, packed, base, table[index:], scratch.lines, scratch.width,
+            weights[index:], weights[0], scratch.maxima, groups[index:], low_group, low_groups,
+        )  # fmt: skip
 
 
 @merged
-def unlift_image(
-    packed, base, table, shapes, levels, flags, first_flags, out, start, stride, low, high, half, quarter, lines
-):
+def unlift_image(packed, base, table, shapes, levels, flags, first_flags, out, start, stride, limits, scratch):
     """All levels of one image from ``packed[base:]`` to ``out[start:]``, rows ``stride`` apart.
 
-    Pixels are clipped to ``low`` to ``high``; ``half``, ``quarter`` and ``lines`` are scratch.
+    Arguments as for :func:`wavestream.kernels.cpu.synthesis.inverse_image`.
     """
-    ll, ll_start, zero = packed, base, np.int64(0)
+    low, low_start = packed, base
     for level in range(levels, 1, -1):
         index = 1 + 3 * (levels - level)
-        rows, cols = shapes[level - 1, 0], shapes[level - 1, 1]
-        plane = quarter if level % 2 else half
-        unlift_level(
-            ll, ll_start, packed, base, table[index:], flags, first_flags[index:], rows,
-            plane, zero, cols, _LOWEST, _HIGHEST, lines,
+        plane = scratch.quarter if level % 2 else scratch.half
+        _unlift_level(
+            low, low_start, packed, base, table[index:], flags[first_flags[index] :],
+            plane, 0, shapes[level - 1, 1], None, scratch,
         )  # fmt: skip
-        ll, ll_start = plane, zero
+        low, low_start = plane, 0
     index = 1 + 3 * (levels - 1)
-    unlift_level(
-        ll, ll_start, packed, base, table[index:], flags, first_flags[index:], shapes[0, 0],
-        out, start, stride, low, high, lines,
+    _unlift_level(
+        low, low_start, packed, base, table[index:], flags[first_flags[index] :],
+        out, start, stride, limits, scratch,
     )  # fmt: skip

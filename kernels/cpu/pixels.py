@@ -3,144 +3,137 @@
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
-from numba.core.errors import TypingError
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 
-from wavestream.kernels.cpu.compiler import LEAF_OPTIONS, inner, leaf
+from wavestream.kernels.cpu.compiler import INLINE_OPTIONS, inner
+from wavestream.kernels.cpu.lanes import (
+    FLOATS,
+    LANES,
+    absolute,
+    any_of,
+    at_least,
+    fill,
+    largest,
+    largest_bits,
+    magnitude_bits,
+    round_half_even,
+    smallest,
+    to_floats,
+    to_integers,
+)
+from wavestream.kernels.cpu.memory import load_first, store_first
 
 # Far beyond any pixel (validation.LARGEST_PIXEL) and yet exact in float32: results are brought into int32 by it.
 _INT32_SAFE = np.float32(2**30)
+_INFINITY_BITS = np.int32(0x7F800000)
 
 
-@intrinsic
-def round_half_even(typingctx, value):
-    """The nearest integer of a float32, halves to even, as float32: one instruction."""
-    if value != types.float32:
-        raise TypingError(f"expected float32, got {value}")
+def store_pixels(out, index, lanes, count, limits):
+    """The first ``count`` lanes as pixels of ``out[index:]``.
 
-    def generate(context, builder, signature, arguments):
-        function = builder.module.declare_intrinsic("llvm.rint", [ir.FloatType()])
-        return builder.call(function, arguments)
-
-    return types.float32(types.float32), generate
-
-
-def store_row(row, row_start, out, start, count, low, high):
-    """Store samples as pixels of ``out``: floats as they are, integers clipped to ``low`` to ``high``.
-
-    float32 samples become integers by rounding half to even.
+    ``limits`` is None for values that are stored as they are, else (lowest, highest) pixel as int32: floats are rounded
+    half to even, and integers clipped, also where ``out`` is float32.
     """
     raise NotImplementedError("compiled code only")
 
 
-@overload(store_row, jit_options=LEAF_OPTIONS)
-def _store_row(row, row_start, out, start, count, low, high):
-    pixel = out.dtype
+@overload(store_pixels, jit_options=INLINE_OPTIONS)
+def _store_pixels(out, index, lanes, count, limits):
+    def as_they_are(out, index, lanes, count, limits):
+        store_first(out, index, lanes, count)
 
-    def as_they_are(row, row_start, out, start, count, low, high):
-        source, into = np.uint64(row_start), np.uint64(start)
-        for x in range(np.uint64(count)):
-            out[into + x] = row[source + x]
+    def clipped(out, index, lanes, count, limits):
+        store_first(out, index, smallest(largest(lanes, fill(limits[0])), fill(limits[1])), count)
 
-    def rounded(row, row_start, out, start, count, low, high):
-        source, into = np.uint64(row_start), np.uint64(start)
-        lowest, highest = np.int32(low), np.int32(high)
-        for x in range(np.uint64(count)):
-            value = round_half_even(row[source + x])
-            value = value if value > -_INT32_SAFE else -_INT32_SAFE
-            value = value if value < _INT32_SAFE else _INT32_SAFE
-            whole = np.int32(value)
-            whole = whole if whole > lowest else lowest
-            whole = whole if whole < highest else highest
-            out[into + x] = pixel(whole)
+    def rounded(out, index, lanes, count, limits):
+        inside = smallest(largest(round_half_even(lanes), fill(-_INT32_SAFE)), fill(_INT32_SAFE))
+        whole = smallest(largest(to_integers(inside), fill(limits[0])), fill(limits[1]))
+        store_first(out, index, whole, count)
 
-    def clipped(row, row_start, out, start, count, low, high):
-        source, into = np.uint64(row_start), np.uint64(start)
-        lowest, highest = np.int32(low), np.int32(high)
-        for x in range(np.uint64(count)):
-            whole = row[source + x]
-            whole = whole if whole > lowest else lowest
-            whole = whole if whole < highest else highest
-            out[into + x] = pixel(whole)
+    def as_floats(out, index, lanes, count, limits):
+        whole = smallest(largest(lanes, fill(limits[0])), fill(limits[1]))
+        store_first(out, index, to_floats(whole), count)
 
-    if isinstance(pixel, types.Float):
+    def rounded_floats(out, index, lanes, count, limits):
+        low, high = fill(np.float32(limits[0])), fill(np.float32(limits[1]))
+        store_first(out, index, smallest(largest(round_half_even(lanes), low), high), count)
+
+    if isinstance(limits, types.NoneType):
         return as_they_are
-    return rounded if isinstance(row.dtype, types.Float) else clipped
-
-
-@leaf
-def _convert_row(source, start, plane, plane_start, count):
-    begin, into = np.uint64(start), np.uint64(plane_start)
-    for x in range(np.uint64(count)):
-        plane[into + x] = np.float32(source[begin + x])
-
-
-def stage(images, start, stride, rows, cols, plane):
-    """Where the image at ``images[start]`` can be read as float32: (array, start, stride).
-
-    The image itself if it is float32, else a copy in ``plane``.
-    """
-    raise NotImplementedError("compiled code only")
-
-
-@overload(stage)
-def _stage(images, start, stride, rows, cols, plane):
-    def in_place(images, start, stride, rows, cols, plane):
-        return images, start, stride
-
-    def converted(images, start, stride, rows, cols, plane):
-        for row in range(rows):
-            _convert_row(images, start + row * stride, plane, row * cols, cols)
-        return plane, 0, cols
-
-    return in_place if images.dtype == types.float32 else converted
-
-
-def row_is_valid(images, start, count):
-    """Whether every pixel of a row is finite and, for int32, within +-2**24."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(row_is_valid, jit_options=LEAF_OPTIONS)
-def _row_is_valid(images, start, count):
-    def finite(images, start, count):
-        begin, worst = np.uint64(start), np.uint32(0)
-        bits = images.view(np.uint32)
-        for x in range(np.uint64(count)):
-            exponent = bits[begin + x] & np.uint32(0x7F800000)
-            worst = exponent if exponent > worst else worst
-        return worst != np.uint32(0x7F800000)
-
-    def exact(images, start, count):
-        begin, lowest, highest = np.uint64(start), np.int32(0), np.int32(0)
-        for x in range(np.uint64(count)):
-            value = images[begin + x]
-            lowest = value if value < lowest else lowest
-            highest = value if value > highest else highest
-        return lowest >= -(2**24) and highest <= 2**24
-
-    def always(images, start, count):
-        return True
-
-    if isinstance(images.dtype, types.Float):
-        return finite
-    return exact if images.dtype == types.int32 else always
+    if out.dtype == types.float32:
+        return rounded_floats if lanes == FLOATS else as_floats
+    return rounded if lanes == FLOATS else clipped
 
 
 @inner
-def image_is_valid(images, start, stride, rows, cols):
+def _convert_image(source, start, stride, rows, cols, plane):
+    """Copy an image to ``plane`` as float32, rows ``cols`` apart."""
+    for row in range(rows):
+        for x in range(0, cols, LANES):
+            lanes = to_floats(load_first(source, start + row * stride + x, cols - x))
+            store_first(plane, row * cols + x, lanes, cols - x)
+
+
+def image_is_valid(source, start, stride, rows, cols):
     """Whether every pixel of the image is finite and, for int32, within +-2**24."""
-    for row in range(rows):  # noqa: SIM110 (compiled code knows no generators)
-        if not row_is_valid(images, start + row * stride, cols):
-            return False
-    return True
+    raise NotImplementedError("compiled code only")
 
 
-@leaf
+@overload(image_is_valid, jit_options=INLINE_OPTIONS)
+def _image_is_valid(source, start, stride, rows, cols):
+    exact = source.dtype == types.int32
+    bound = np.uint32(2**24 + 1 if exact else _INFINITY_BITS)
+
+    def checked(source, start, stride, rows, cols):
+        most = fill(np.int32(0))
+        for row in range(rows):
+            for x in range(0, cols, LANES):
+                lanes = load_first(source, start + row * stride + x, cols - x)
+                most = largest_bits(most, _size_of(lanes))
+        return not any_of(at_least(most, fill(bound)))
+
+    def always(source, start, stride, rows, cols):
+        return True
+
+    return checked if exact or source.dtype == types.float32 else always
+
+
+def _size_of(lanes):
+    """Magnitudes: bits of floats, absolute values of integers, both to be compared without sign."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(_size_of, jit_options=INLINE_OPTIONS)
+def _size_of_lanes(lanes):
+    def of_floats(lanes):
+        return magnitude_bits(lanes)
+
+    def of_integers(lanes):
+        return absolute(lanes)
+
+    return of_floats if lanes == FLOATS else of_integers
+
+
+@inner
 def copy_pixels(source, target, start, count):
-    """Copy ``count`` pixels at ``start`` from one array to another of the same dtype."""
-    begin = np.uint64(start)
-    for x in range(np.uint64(count)):
-        target[begin + x] = source[begin + x]
+    """Copy ``count`` pixels at ``start`` from one array to another, converting to the other's dtype."""
+    for index in range(start, start + count):
+        target[index] = source[index]
+
+
+def stage(source, start, stride, rows, cols, plane):
+    """Where an image can be read as float32: (pointer, start, stride); itself if it is, else converted in ``plane``."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(stage, jit_options=INLINE_OPTIONS)
+def _stage(source, start, stride, rows, cols, plane):
+    def itself(source, start, stride, rows, cols, plane):
+        return source, start, stride
+
+    def converted(source, start, stride, rows, cols, plane):
+        _convert_image(source, start, stride, rows, cols, plane)
+        return plane, 0, cols
+
+    return itself if source.dtype == types.float32 else converted

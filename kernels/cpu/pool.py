@@ -37,17 +37,32 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_executor.cache_clear)
 
 
-def run_ranges(task: Callable[[int, int], None], count: int, cost: int, threads: int | None) -> None:
-    """Call ``task(begin, end)`` on ranges that cover 0 to ``count``, in this thread and up to ``threads - 1`` others.
+def run_on_threads(task: Callable[[], None], count: int, cost: int, threads: int | None) -> None:
+    """Call ``task()`` in this thread and in up to ``threads - 1`` others; the calls share the work among themselves.
 
     Args:
-        task: works on images ``begin`` to ``end``; must release the GIL to gain from threads.
-        count: images in the batch.
+        task: must release the GIL to gain from threads.
+        count: images in the batch, or other pieces of work.
         cost: coefficients per image; a batch of little work is done by the calling thread alone.
         threads: most threads to use; None for every CPU of this process.
     """
+    others = [_executor().submit(task) for _ in range(_useful_threads(count, cost, threads) - 1)]
+    try:
+        task()
+    finally:
+        for other in others:
+            other.result()
+
+
+def _useful_threads(count: int, cost: int, threads: int | None) -> int:
     threads = min(available_threads() if threads is None else threads, count, _MOST_THREADS)
-    if threads <= 1 or count * cost < _ALONE_BELOW:
+    return 1 if count * cost < _ALONE_BELOW else threads
+
+
+def run_ranges(task: Callable[[int, int], None], count: int, cost: int, threads: int | None) -> None:
+    """Call ``task(begin, end)`` on ranges that cover 0 to ``count``; arguments as for :func:`run_on_threads`."""
+    threads = _useful_threads(count, cost, threads)
+    if threads <= 1:
         task(0, count)
         return
     parts = min(count, threads * _RANGES_PER_THREAD)
@@ -59,12 +74,10 @@ def run_ranges(task: Callable[[int, int], None], count: int, cost: int, threads:
                 begin, end = waiting.popleft()
             except IndexError:
                 return
-            task(begin, end)
+            try:
+                task(begin, end)
+            except BaseException:
+                waiting.clear()
+                raise
 
-    others = [_executor().submit(work) for _ in range(threads - 1)]
-    try:
-        work()
-    finally:
-        waiting.clear()
-        for other in others:
-            other.result()
+    run_on_threads(work, count, cost, threads)

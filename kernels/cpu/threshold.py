@@ -7,59 +7,59 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wavestream.kernels.cpu.compiler import entry, inner, leaf
+from wavestream.kernels.cpu.compiler import entry, inner
+from wavestream.kernels.cpu.lanes import LANES, any_of, at_least, fill, largest_bits, only, subtract
+from wavestream.kernels.cpu.maxima import GROUP, INFINITY_BITS, bits_of, weighted_bits
+from wavestream.kernels.cpu.memory import load, load_first, pointer_to, store_first
 from wavestream.kernels.cpu.pool import run_ranges
 from wavestream.kernels.layout import COLS, OFFSET, ROWS, Layout
 
 
-@leaf
-def _weigh(coefficients, start, weight, magnitudes, into, count):
-    begin, target = np.uint64(start), np.uint64(into)
-    for x in range(np.uint64(count)):
-        magnitudes[target + x] = np.float32(abs(coefficients[begin + x])) * weight
+@inner
+def _threshold_row(packed, start, cols, weight, threshold):
+    """Set the coefficients of one row below the threshold (bits), and NaN, to 0."""
+    lowest, width = fill(threshold), fill(np.uint32(INFINITY_BITS - threshold))
+    for x in range(0, cols, LANES):
+        lanes = load_first(packed, start + x, cols - x)
+        # What is below the threshold wraps around.
+        over = subtract(weighted_bits(lanes, weight), lowest)
+        store_first(packed, start + x, only(at_least(width, over), lanes), cols - x)
 
 
 @inner
-def weigh_image(coefficients, base, table, weights, magnitudes):
-    """Weighted magnitudes, float32, of the image at ``coefficients[base]``."""
-    for band in range(len(table)):
-        offset, size = table[band, OFFSET], table[band, ROWS] * table[band, COLS]
-        _weigh(coefficients, base + offset, weights[band], magnitudes, offset, size)
+def threshold_image(packed, base, table, weights, threshold, maxima, groups, flags, first_flags, lows):
+    """Threshold the image at ``packed[base]`` in place and flag its rows that are not all zero.
 
-
-@leaf
-def _keep_band(coefficients, start, rows, cols, weight, threshold, flags, first_flag):
-    """Set every coefficient of one subband below the threshold to 0; flag each row where any is left that is not 0."""
-    width, zero = np.uint64(cols), coefficients.dtype.type(0)
-    begin, flag = np.uint64(start), np.uint64(first_flag)
-    for row in range(np.uint64(rows)):
-        left = np.uint8(0)
-        for x in range(width):
-            value = coefficients[begin + x]
-            value = value if np.float32(abs(value)) * weight >= threshold else zero
-            coefficients[begin + x] = value
-            left |= np.uint8(value != zero)
-        flags[flag + row] = left
-        begin += width
-
-
-@inner
-def threshold_image(coefficients, base, table, weights, threshold, flags, first_flags):
-    """Threshold the image at ``coefficients[base]`` in place and flag its rows that are not all zero.
-
-    The flags of subband ``band`` start at ``flags[first_flags[band]]``, one per row.
+    ``maxima`` and ``groups`` are the transform's: a row that does not reach the threshold is not touched (but in the
+    first ``lows`` rows of the table, the low-pass), only its flag is cleared. The flags of subband ``band`` start at
+    ``flags[first_flags[band]]``, one per row.
     """
+    bits = bits_of(threshold)
     for band in range(len(table)):
-        start, rows, cols = base + table[band, OFFSET], table[band, ROWS], table[band, COLS]
-        _keep_band(coefficients, start, rows, cols, weights[band], threshold, flags, first_flags[band])
+        rows, cols, group = table[band, ROWS], table[band, COLS], groups[band]
+        start, per_row = base + table[band, OFFSET], (cols + GROUP - 1) // GROUP
+        for row in range(rows):
+            most = fill(np.uint32(0))
+            for index in range(group, group + per_row):
+                most = largest_bits(most, load(maxima, index * LANES))
+            reached = any_of(at_least(most, fill(bits)))
+            flags[first_flags[band] + row] = reached
+            # The inverse reads every row of the low-pass, flagged or not.
+            if reached or band < lows:
+                _threshold_row(packed, start, cols, weights[band], bits)
+            start += cols
+            group += per_row
 
 
 @entry
-def _threshold_range(coefficients, thresholds, table, weights, begin, end, flags, first_flags):
+def _threshold_range(coefficients, thresholds, table, weights, begin, end):
     size = coefficients.shape[1]
-    flat = coefficients.reshape(-1)
+    packed = pointer_to(coefficients)
     for index in range(begin, end):
-        threshold_image(flat, index * size, table, weights, thresholds[index], flags, first_flags)
+        bits = bits_of(max(thresholds[index], np.float32(0.0)))
+        for band in range(len(table)):
+            count = table[band, ROWS] * table[band, COLS]
+            _threshold_row(packed, index * size + table[band, OFFSET], count, weights[band], bits)
 
 
 def first_flags_of(table: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -85,12 +85,11 @@ def hard_threshold_cpu(
         threads: CPU threads; None for all of this process.
     """
     table, weights = layout.table, layout.weights
-    first_flags = first_flags_of(table)
 
     def work_on(begin: int, end: int) -> None:
-        flags = np.empty(first_flags[-1], dtype=np.uint8)
         if out.ctypes.data != coefficients.ctypes.data:
             out[begin:end] = coefficients[begin:end]
-        _threshold_range(out, thresholds, table, weights, begin, end, flags, first_flags)
+        _threshold_range(out, thresholds, table, weights, begin, end)
+        out[begin:end][np.isnan(thresholds[begin:end])] = 0
 
     run_ranges(work_on, len(coefficients), layout.size, threads)

@@ -13,15 +13,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from wavestream.kernels.cpu.filters import MARGIN
+from wavestream.kernels.cpu.compiler import inlined
+from wavestream.kernels.cpu.lanes import LANES
+from wavestream.kernels.cpu.maxima import GROUP, first_groups_of
+from wavestream.kernels.cpu.memory import pointer_to
 from wavestream.kernels.layout import layout_of
 from wavestream.kernels.wavelets import INTEGER_WAVELET
 
 _ALIGNMENT = 64
-_LARGEST_FILTER = 16
 _LINES = 8
-_LINE_SAMPLES = _ALIGNMENT // 4
 _HISTOGRAM_SIZE = 2048
+_MOST_TAPS = 16
+# Samples kept free on each side of a line for its extension; a filter of 16 taps needs 5. A cache line's worth.
+MARGIN = LANES
 
 
 class Workspace(NamedTuple):
@@ -29,30 +33,55 @@ class Workspace(NamedTuple):
 
     Attributes:
         plane: flat, the image as float32; of no size for ``cdf53``.
-        packed: flat, its coefficients; ``packed_bits``: the same memory as integers.
-        magnitudes: flat, their weighted magnitudes, where these are not the coefficients themselves;
-            ``magnitude_bits``: the same memory as integers.
+        packed: flat, its coefficients, and from ``zeros`` on a row of zeros.
         half, quarter: flat, low-pass planes of odd and of even levels.
         lines: (8, width), single rows with room for their extension.
-        starts: (4, taps), start of each row that a vertical filter combines.
+        starts: (4, rows of a subband and more), where the rows begin that vertical filters meet, boundaries included.
+        maxima: flat, of each group of coefficients (:mod:`wavestream.kernels.cpu.maxima`).
         flags: flat, 1 for each row of each subband that holds anything but zeros.
-        marks, candidates, histogram: flat, of the selection; ``histogram_values``: the same memory as float32.
+        candidates, histogram: flat, of the selection.
+        zeros: index into ``packed``.
     """
 
     plane: NDArray[Any]
     packed: NDArray[Any]
-    packed_bits: NDArray[np.uint32]
-    magnitudes: NDArray[np.float32]
-    magnitude_bits: NDArray[np.uint32]
     half: NDArray[Any]
     quarter: NDArray[Any]
     lines: NDArray[Any]
     starts: NDArray[np.int64]
+    maxima: NDArray[np.uint32]
     flags: NDArray[np.uint8]
-    marks: NDArray[np.uint32]
     candidates: NDArray[np.uint32]
     histogram: NDArray[np.uint32]
-    histogram_values: NDArray[np.float32]
+    zeros: int
+
+
+class Scratch(NamedTuple):
+    """What the transforms need of a :class:`Workspace`, as pointers; ``zeros`` counts from the coefficients."""
+
+    half: Any
+    quarter: Any
+    lines: Any
+    width: int
+    starts: Any
+    many: int
+    maxima: Any
+    zeros: int
+
+
+@inlined
+def scratch_of(work, zeros):
+    """The pointers of a workspace."""
+    return Scratch(
+        pointer_to(work.half),
+        pointer_to(work.quarter),
+        pointer_to(work.lines),
+        work.lines.shape[1],
+        pointer_to(work.starts),
+        work.starts.shape[1],
+        pointer_to(work.maxima),
+        zeros,
+    )
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -71,26 +100,32 @@ def allocate(rows: int, cols: int, wavelet: str, levels: int) -> Workspace:
     size = layout_of(rows, cols, wavelet, levels).size
     half_rows, half_cols = (rows + 1) // 2, (cols + 1) // 2
     # Whole cache lines, an odd number of them, so that neighbouring rows do not compete for the same cache sets.
-    width = _LINE_SAMPLES * ((2 * half_cols + 4 * MARGIN) // _LINE_SAMPLES | 1) + 2 * _LINE_SAMPLES
-    packed, magnitudes = aligned_empty((size,), dtype), aligned_empty((size,), np.float32)
-    histogram = aligned_empty((_HISTOGRAM_SIZE,), np.uint32)
+    width = LANES * ((2 * half_cols + 6 * MARGIN) // LANES | 1)
+    zeros = LANES * -(-size // LANES)
+    packed = aligned_empty((zeros + width,), dtype)
+    packed[zeros:] = 0
     return Workspace(
         plane=aligned_empty((0 if integer else rows * cols,), dtype),
         packed=packed,
-        packed_bits=packed.view(np.uint32),
-        magnitudes=magnitudes,
-        magnitude_bits=magnitudes.view(np.uint32),
         half=aligned_empty((half_rows * half_cols,), dtype),
         quarter=aligned_empty((((half_rows + 1) // 2) * ((half_cols + 1) // 2),), dtype),
         lines=aligned_empty((_LINES, width), dtype),
-        starts=np.zeros((4, _LARGEST_FILTER), np.int64),
+        starts=np.zeros((4, half_rows + _MOST_TAPS), np.int64),
+        # One row more takes those of low-pass planes that are transformed further.
+        maxima=aligned_empty(
+            (LANES * (_most_groups(rows, cols, wavelet, levels) + half_cols // GROUP + 1),), np.uint32
+        ),
         # Every level may round its rows up by one.
         flags=np.zeros(4 * (rows + 2 * levels), np.uint8),
-        marks=aligned_empty((size // 16 + 1,), np.uint32),
-        candidates=aligned_empty((size,), np.uint32),
-        histogram=histogram,
-        histogram_values=histogram.view(np.float32),
+        candidates=aligned_empty((size + LANES,), np.uint32),
+        histogram=aligned_empty((_HISTOGRAM_SIZE,), np.uint32),
+        zeros=zeros,
     )
+
+
+def _most_groups(rows: int, cols: int, wavelet: str, levels: int) -> int:
+    """The most groups of coefficients that an image of up to this size and depth has."""
+    return max(int(first_groups_of(layout_of(rows, cols, wavelet, depth).table)[-1]) for depth in range(1, levels + 1))
 
 
 class _Kept(threading.local):

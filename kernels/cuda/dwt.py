@@ -33,7 +33,7 @@ def forward_cuda(images: Any, coefficients: Any, wavelet: str, levels: int) -> N
         RuntimeError: no CUDA device.
     """
     batch, rows, cols = (int(side) for side in images.shape)
-    with queue_of(images) as queue:
+    with queue_of(images, out=coefficients) as queue:
         if batch == 0:
             return
         capacity = capacity_of(batch, rows, cols, wavelet, levels)
@@ -55,7 +55,7 @@ def inverse_cuda(coefficients: Any, images: Any, wavelet: str, levels: int) -> N
         RuntimeError: no CUDA device.
     """
     batch, rows, cols = (int(side) for side in images.shape)
-    with queue_of(coefficients) as queue:
+    with queue_of(coefficients, out=images) as queue:
         if batch == 0:
             return
         capacity = capacity_of(batch, rows, cols, wavelet, levels)
@@ -73,7 +73,7 @@ def launch_forward(
     lows = workspace.lows(working_dtype(wavelet))
     coefficients = flat(coefficients)
     source = flat(images)
-    for level in range(geometry.capacity.levels):
+    for level in range(geometry.depth):
         low_rows, low_cols = geometry.largest_low(level)
         if low_rows == 0:
             return
@@ -95,7 +95,7 @@ def launch_inverse(
     kernel = synthesis_kernel(wavelet, shapes().tile)
     lows = workspace.lows(working_dtype(wavelet))
     coefficients, images = flat(coefficients), flat(images)
-    for level in reversed(range(geometry.capacity.levels)):
+    for level in reversed(range(geometry.depth)):
         low_rows, low_cols = geometry.largest_low(level)
         if low_rows == 0:
             continue

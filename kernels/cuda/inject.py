@@ -1,7 +1,8 @@
 """Artifact injection of a batch on the device: transform, selection, threshold and inverse, queued in one go.
 
-The host only works out where things lie; it neither waits for the device nor reads anything back. With L levels there
-are 2 L + 8 launches, whatever the batch holds.
+The host only works out where things lie; it neither waits for the device nor reads anything back. Where
+:mod:`wavestream.kernels.cuda.fused.choice` says so it is one launch (4 to 8 for large images); else, with L levels,
+2 L + 8 of the multi-pass kernels, whatever the batch holds.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wavestream.kernels.cuda.device import queue_of, view_of
+from wavestream.kernels.cuda.device import Queue, queue_of, view_of
 from wavestream.kernels.cuda.dwt import flat, launch_forward, launch_inverse, working_dtype
-from wavestream.kernels.cuda.geometry import capacity_of, mixed_geometry
+from wavestream.kernels.cuda.fused.inject import inject_fused
+from wavestream.kernels.cuda.geometry import Geometry, Planned, capacity_of, mixed_geometry
 from wavestream.kernels.cuda.launch import pixel_launch
-from wavestream.kernels.cuda.pixels import pixel_kernel
+from wavestream.kernels.cuda.pixels import pixel_kernel_of
 from wavestream.kernels.cuda.select import launch_selection
-from wavestream.kernels.cuda.workspace import workspace_of
+from wavestream.kernels.cuda.workspace import Workspace, workspace_of
 from wavestream.kernels.select import kept_counts
-from wavestream.kernels.wavelets import INTEGER_WAVELET
 
 
 def inject_cuda(
@@ -30,6 +31,7 @@ def inject_cuda(
     sizes: NDArray[np.int32],
     value_range: NDArray[np.int32] | None,
     out: Any,
+    path: str = "auto",
 ) -> None:
     """Give each image the artifact of its keep, in the stream of ``images``.
 
@@ -42,47 +44,80 @@ def inject_cuda(
         wavelet: its name.
         levels: (batch,) depth of each image.
         sizes: (batch, 2) rows and columns of each image in the top-left corner of the canvas; the rest is copied.
-        value_range: (batch, 2) lowest and highest value of integer images; None for their dtype's range. Floating-point
-            images are not clipped.
-        out: array like ``images`` for the result; may be ``images`` itself.
+        value_range: (batch, 2) lowest and highest value of integer images; None for floating-point images.
+        out: array like ``images`` for the result; may be ``images`` itself. For integer images it may be float32 or
+            float16, and receives the values of the integer result.
+        path: ``"auto"``; ``"fused"`` or ``"multipass"`` to have one or the other, for tests and benchmarks.
 
     Raises:
         RuntimeError: no CUDA device.
+        ValueError: ``path`` is unknown, or the fused kernel cannot do what was asked of it.
     """
     batch, rows, cols = (int(side) for side in images.shape)
-    with queue_of(images) as queue:
+    with queue_of(images, out=out) as queue:
         if batch == 0:
             return
         counts = np.where(keep == 1, 0, kept_counts(keep, sizes))
-        deepest = int(np.max(levels, where=counts > 0, initial=1))
-        capacity = capacity_of(batch, rows, cols, wavelet, deepest)
+        limits = limits_of(value_range, batch)
         source, result = view_of(images), view_of(out)
-        limits = _limits(value_range, batch, result.dtype)
+        if inject_fused(path, source, result, wavelet, counts, sizes, levels, limits, queue):
+            return
+        # Also where the deepest images are only copied: which they are may change from call to call.
+        capacity = capacity_of(batch, rows, cols, wavelet, int(levels.max()))
         geometry = mixed_geometry(capacity, wavelet, sizes, levels, counts, limits)
-        dtype = working_dtype(wavelet)
         with workspace_of(capacity, queue) as workspace:
-            workspace.upload(geometry, queue)
-            coefficients = workspace.coefficients(dtype)
-            values = result if result.dtype == dtype else workspace.values(dtype)
-            launch_forward(source, coefficients, wavelet, geometry, workspace, queue)
-            launch_selection(coefficients, workspace.thresholds, wavelet, geometry, workspace, queue)
-            launch_inverse(coefficients, workspace.thresholds, values, wavelet, geometry, workspace, queue)
-            grid, block = pixel_launch(rows, cols, batch)
-            kernel = pixel_kernel(_kind(result.dtype, wavelet))
-            kernel[grid, block, queue.stream](
-                flat(source), flat(values), flat(result), rows, cols, workspace.images, workspace.state
-            )
+            launch_injection(flat(source), flat(result), wavelet, geometry, (rows, cols), workspace, queue)
 
 
-def _limits(value_range: NDArray[np.int32] | None, batch: int, dtype: np.dtype[Any]) -> NDArray[np.int64]:
+def launch_injection(
+    source: Any,
+    result: Any,
+    wavelet: str,
+    geometry: Geometry,
+    largest: tuple[int, int],
+    workspace: Workspace,
+    queue: Queue,
+) -> None:
+    """Queue the upload of the tables and all kernels of an injection.
+
+    Args:
+        source, result: flat pixels, which the tables' offsets point into; may be the same memory.
+        wavelet: its name.
+        geometry: the tables.
+        largest: rows and columns that hold every canvas.
+        workspace, queue: where to work.
+    """
+    dtype = working_dtype(wavelet)
+    workspace.upload(geometry, queue)
+    coefficients = workspace.coefficients(dtype)
+    values = result if values_are_result(result.dtype, wavelet) else workspace.values(dtype)
+    launch_forward(source, coefficients, wavelet, geometry, workspace, queue)
+    launch_selection(coefficients, workspace.thresholds, wavelet, geometry, workspace, queue)
+    launch_inverse(coefficients, workspace.thresholds, values, wavelet, geometry, workspace, queue)
+    launch_pixels(source, values, result, wavelet, largest, geometry, workspace, queue)
+
+
+def launch_pixels(
+    source: Any,
+    values: Any,
+    result: Any,
+    wavelet: str,
+    largest: tuple[int, int],
+    geometry: Planned,
+    workspace: Workspace,
+    queue: Queue,
+) -> None:
+    """Queue the kernel that makes pixels of the reconstructed ``values``; arguments as above."""
+    grid, block = pixel_launch(*largest, geometry.capacity.batch)
+    kernel = pixel_kernel_of(np.dtype(source.dtype), np.dtype(result.dtype), wavelet)
+    kernel[grid, block, queue.stream](source, values, result, workspace.images, workspace.state)
+
+
+def values_are_result(result: Any, wavelet: str) -> bool:
+    """Whether the inverse can write its values to a result of this dtype, to be made pixels in place."""
+    return bool(np.dtype(result) == working_dtype(wavelet))
+
+
+def limits_of(value_range: NDArray[np.int32] | None, batch: int) -> NDArray[np.int64]:
     """(batch, 2) lowest and highest value; 0 and 0, which nothing reads, for floating-point pixels."""
-    if value_range is not None:
-        return value_range.astype(np.int64)
-    limits = (0, 0) if dtype.kind == "f" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    return np.tile(np.array(limits, dtype=np.int64), (batch, 1))
-
-
-def _kind(dtype: np.dtype[Any], wavelet: str) -> str:
-    if dtype.kind == "f":
-        return dtype.name
-    return "lifted" if wavelet == INTEGER_WAVELET else "integer"
+    return np.zeros((batch, 2), dtype=np.int64) if value_range is None else value_range.astype(np.int64)

@@ -2,7 +2,8 @@
 
 |c| for the float wavelets. For ``cdf53``, ``float32(|c|) * float32(norm)``: a conversion and a multiply that each round
 once, with nothing added, so that no compiler can contract them and every backend gets the same bits.
-Here ``lifted`` stands for ``cdf53``, and its absence for any float wavelet: they need the same code.
+Here ``lifted`` stands for ``cdf53``, and its absence for any float wavelet: they need the same code. ``axes`` is 2 for
+images, 3 for volumes, which have twice as many subbands per level.
 """
 
 from __future__ import annotations
@@ -15,17 +16,25 @@ from numba import cuda, float32, int64
 
 from wavestream.kernels.cuda.geometry import COLS, HL, LAST, LOW, ROWS
 from wavestream.kernels.layout import ORIENTATIONS
-from wavestream.kernels.wavelets import cdf53_norm
+from wavestream.kernels.volume_layout import VOLUME_ORIENTATIONS, volume_weight
+from wavestream.kernels.wavelets import INTEGER_WAVELET, cdf53_norm
 
 # Deep enough for any side that a 32-bit number can tell.
 _DEEPEST = 32
 
 
-def weights_of(lifted: bool) -> np.ndarray:
-    """(levels, 4) float32 weights of the subbands, level 1 in row 0, columns as in ``layout.ORIENTATIONS``."""
+def weights_of(lifted: bool, axes: int = 2) -> np.ndarray:
+    """(levels, 2**axes) float32 weights of the subbands, level 1 in row 0.
+
+    Columns as in ``layout.ORIENTATIONS``, for volumes as in ``volume_layout.VOLUME_ORIENTATIONS``.
+    """
     if not lifted:
-        return np.ones((_DEEPEST, 4), dtype=np.float32)
-    rows = [[cdf53_norm(orientation, level) for orientation in ORIENTATIONS] for level in range(1, _DEEPEST + 1)]
+        return np.ones((_DEEPEST, 1 << axes), dtype=np.float32)
+    levels = range(1, _DEEPEST + 1)
+    if axes == 3:
+        rows = [[volume_weight(INTEGER_WAVELET, name, level) for name in VOLUME_ORIENTATIONS] for level in levels]
+    else:
+        rows = [[cdf53_norm(name, level) for name in ORIENTATIONS] for level in levels]
     return np.array(rows, dtype=np.float32)
 
 
@@ -45,11 +54,19 @@ def magnitude_of(lifted: bool) -> Callable[..., Any]:
     return magnitude
 
 
-def extent_of(lifted: bool) -> Callable[..., Any]:
+def extent_of(lifted: bool, axes: int = 2) -> Callable[..., Any]:
     """Device function (levels table, level, image, orientation) -> offset and number of coefficients of a subband.
 
-    The number is 0 for a subband the image does not have, and for the low-pass of every level but the coarsest.
+    The number is 0 for a subband the image does not have, and for the low-pass of every level but the coarsest. The
+    table of volumes (:mod:`wavestream.kernels.cuda.volume_geometry`) holds both as they are.
     """
+    if axes == 3:
+
+        @cuda.jit(device=True)
+        def volume_extent(levels, level, image, orientation):
+            return levels[level, image, 2 * orientation], levels[level, image, 2 * orientation + 1]
+
+        return volume_extent
     # Rows and columns of the high-pass: floor(n / 2) for cdf53, ceil(n / 2) for the others.
     rounding = 0 if lifted else 1
 

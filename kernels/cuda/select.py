@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavestream.kernels.cuda.device import Queue, queue_of, view_of
-from wavestream.kernels.cuda.geometry import Geometry, capacity_of, uniform_geometry
+from wavestream.kernels.cuda.geometry import Planned, capacity_of, uniform_geometry
 from wavestream.kernels.cuda.launch import linear_launch, scan_launch, shapes
 from wavestream.kernels.cuda.selection import DIGITS, begin_kernel, histogram_kernel, scan_kernel
 from wavestream.kernels.cuda.workspace import Workspace, workspace_of
@@ -29,7 +29,7 @@ def kth_magnitude_cuda(coefficients: Any, counts: NDArray[np.int64], thresholds:
         RuntimeError: no CUDA device.
     """
     batch = int(coefficients.shape[0])
-    with queue_of(coefficients) as queue:
+    with queue_of(coefficients, out=thresholds) as queue:
         if batch == 0:
             return
         capacity = capacity_of(batch, layout.rows, layout.cols, layout.wavelet, layout.levels)
@@ -41,15 +41,24 @@ def kth_magnitude_cuda(coefficients: Any, counts: NDArray[np.int64], thresholds:
 
 
 def launch_selection(
-    coefficients: Any, thresholds: Any, wavelet: str, geometry: Geometry, workspace: Workspace, queue: Queue
+    coefficients: Any,
+    thresholds: Any,
+    wavelet: str,
+    geometry: Planned,
+    workspace: Workspace,
+    queue: Queue,
+    axes: int = 2,
 ) -> None:
-    """Queue the selection: ``coefficients`` flat, ``thresholds`` (batch,) float32; the tables are uploaded already."""
+    """Queue the selection: ``coefficients`` flat, ``thresholds`` (batch,) float32; the tables are uploaded already.
+
+    ``axes``: 2 for images, 3 for volumes.
+    """
     capacity = geometry.capacity
     state, histograms = workspace.state, workspace.histograms
     bits = thresholds.view(np.int32)
     grid, block = linear_launch(histograms.size, 1)
     begin_kernel[grid, block, queue.stream](workspace.images, state, histograms)
-    count, scan = histogram_kernel(wavelet == INTEGER_WAVELET), scan_kernel(shapes().scan_threads)
+    count, scan = histogram_kernel(wavelet == INTEGER_WAVELET, axes), scan_kernel(shapes().scan_threads)
     for digit, (shift, width) in enumerate(DIGITS):
         grid, block = linear_launch(capacity.packed, capacity.batch)
         count[grid, block, queue.stream](coefficients, workspace.levels, state, histograms, digit, shift, width)

@@ -49,16 +49,17 @@ def begin_kernel(images, state, histograms):
 
 
 @cache
-def histogram_kernel(lifted: bool) -> Any:
+def histogram_kernel(lifted: bool, axes: int = 2) -> Any:
     """The kernel (coefficients, levels, state, histograms, digit, shift, width) that counts one digit.
 
     ``digit`` is its index in :data:`DIGITS`, ``shift`` and ``width`` are its bits. Digit 0 is not counted: it is what
     remains when no other bin holds the K-th, and counting it would make all threads of a block wait for one another in
     images that are mostly 0.
     """
-    weight_table = weights_of(lifted)
+    weight_table = weights_of(lifted, axes)
     magnitude = magnitude_of(lifted)
-    extent = extent_of(lifted)
+    extent = extent_of(lifted, axes)
+    orientations = 1 << axes
 
     @cuda.jit
     def histogram(coefficients, levels, state, histograms, digit, shift, width):
@@ -77,7 +78,7 @@ def histogram_kernel(lifted: bool) -> Any:
             cuda.syncthreads()
             found = state[FOUND, image]
             for level in range(levels.shape[0]):
-                for orientation in range(4):
+                for orientation in range(orientations):
                     start, size = extent(levels, level, image, orientation)
                     weight = weights[level, orientation]
                     place = thread

@@ -7,7 +7,7 @@ from typing import Any
 
 from numba import cuda, float32, uint32, uint64
 
-from wavestream.kernels.cuda.geometry import COLS, HH, HL, IMAGE, LAST, LH, LOW, PITCH, ROWS
+from wavestream.kernels.cuda.geometry import COLS, HH, HL, LAST, LH, LOW, PITCH, ROWS, TARGET
 from wavestream.kernels.cuda.lines import synthesis_line
 from wavestream.kernels.cuda.magnitude import magnitude_of, weights_of
 from wavestream.kernels.wavelets import INTEGER_WAVELET
@@ -110,7 +110,7 @@ def synthesis_kernel(wavelet: str, tile: tuple[int, int]) -> Any:
                         c += cuda.blockDim.x
                     r += cuda.blockDim.y
                 cuda.syncthreads()
-                start = levels[level, image, IMAGE]
+                start = levels[level, image, TARGET]
                 pitch = levels[level, image, PITCH]
                 k = cuda.threadIdx.y
                 while k < tile_rows and 2 * (first_row + k) < rows:

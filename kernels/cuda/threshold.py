@@ -17,11 +17,12 @@ from wavestream.kernels.wavelets import INTEGER_WAVELET
 
 
 @cache
-def threshold_kernel(lifted: bool) -> Any:
+def threshold_kernel(lifted: bool, axes: int = 2) -> Any:
     """The kernel (coefficients, thresholds, result, levels): flat coefficients, ``levels`` as in ``geometry``."""
-    weight_table = weights_of(lifted)
+    weight_table = weights_of(lifted, axes)
     magnitude = magnitude_of(lifted)
-    extent = extent_of(lifted)
+    extent = extent_of(lifted, axes)
+    orientations = 1 << axes
 
     @cuda.jit
     def threshold(coefficients, thresholds, result, levels):
@@ -32,7 +33,7 @@ def threshold_kernel(lifted: bool) -> Any:
         while image < levels.shape[1]:
             lowest = thresholds[image]
             for level in range(levels.shape[0]):
-                for orientation in range(4):
+                for orientation in range(orientations):
                     start, size = extent(levels, level, image, orientation)
                     weight = weights[level, orientation]
                     place = thread
@@ -60,7 +61,7 @@ def hard_threshold_cuda(coefficients: Any, thresholds: Any, out: Any, layout: La
         RuntimeError: no CUDA device.
     """
     batch = int(coefficients.shape[0])
-    with queue_of(coefficients) as queue:
+    with queue_of(coefficients, thresholds=thresholds, out=out) as queue:
         if batch == 0:
             return
         capacity = capacity_of(batch, layout.rows, layout.cols, layout.wavelet, layout.levels)

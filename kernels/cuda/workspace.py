@@ -1,6 +1,6 @@
 """Device memory between the kernels of one call: allocated at the first call of its size, kept for the next ones.
 
-A workspace belongs to one device, one stream and one :class:`~wavestream.kernels.cuda.geometry.Capacity`. Calls that
+A workspace belongs to one device, one stream and one :class:`~wavestream.kernels.cuda.geometry.Room`. Calls that
 share one are queued one after the other in its stream, so they may share its memory; a lock keeps threads from
 interleaving their launches, and an event makes each call wait, on the device, for the one before it, because a
 destroyed stream's handle may come back as another stream's. The few most recently used workspaces stay
@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import accumulate
+from math import prod
 from threading import Lock
 from typing import Any
 
@@ -22,13 +24,13 @@ from numba import cuda
 from numpy.typing import DTypeLike, NDArray
 
 from wavestream.kernels.cuda.device import Queue
-from wavestream.kernels.cuda.geometry import IMAGE_COLUMNS, LEVEL_COLUMNS, Capacity, Geometry
+from wavestream.kernels.cuda.geometry import Planned, Room
 from wavestream.kernels.cuda.launch import is_simulated
 from wavestream.kernels.cuda.selection import BINS, DIGITS, STATE_ROWS
 
 KEPT_WORKSPACES = 4
 
-_kept: OrderedDict[tuple[int, int, Capacity], Workspace] = OrderedDict()
+_kept: OrderedDict[tuple[int, int, Room], Workspace] = OrderedDict()
 _kept_lock = Lock()
 
 
@@ -37,20 +39,22 @@ class Workspace:
 
     Attributes:
         lock: held by the thread that is queueing a call's kernels.
-        images, levels: the two tables of :class:`~wavestream.kernels.cuda.geometry.Geometry` on the device.
+        tables: the tables of the room on the device; ``images`` and ``levels`` are the first two.
     """
 
-    def __init__(self, capacity: Capacity) -> None:
+    def __init__(self, capacity: Room) -> None:
         self.lock = Lock()
         self._capacity = capacity
         self._buffers: dict[tuple[str, str], Any] = {}
         self._staging: list[tuple[NDArray[np.int64], Any]] = []
         self._finished: Any = None
-        images_size = capacity.batch * IMAGE_COLUMNS
-        levels_size = capacity.levels * capacity.batch * LEVEL_COLUMNS
-        self._plan = cuda.device_array(images_size + levels_size, np.int64)
-        self.images = self._plan[:images_size].reshape(capacity.batch, IMAGE_COLUMNS)
-        self.levels = self._plan[images_size:].reshape(capacity.levels, capacity.batch, LEVEL_COLUMNS)
+        ends = list(accumulate(prod(shape) for shape in capacity.tables))
+        self._plan = cuda.device_array(ends[-1], np.int64)
+        self.tables = tuple(
+            self._plan[end - prod(shape) : end].reshape(*shape)
+            for end, shape in zip(ends, capacity.tables, strict=True)
+        )
+        self.images, self.levels = self.tables[:2]
 
     def begin(self, queue: Queue) -> None:
         """Make the stream wait for the last call that used these buffers."""
@@ -65,7 +69,7 @@ class Workspace:
             self._finished = _event()
         self._finished.record(queue.stream)
 
-    def upload(self, geometry: Geometry, queue: Queue) -> None:
+    def upload(self, geometry: Planned, queue: Queue) -> None:
         """Queue the copy of the tables to the device; the host does not wait for it.
 
         Only page-locked memory is copied without waiting. It may be written again when the copy before it is done, so
@@ -85,33 +89,33 @@ class Workspace:
 
     def coefficients(self, dtype: DTypeLike) -> Any:
         """Flat packed coefficients of all images."""
-        return self._buffer("coefficients", self._capacity.batch * self._capacity.packed, dtype)
+        return self.buffer("coefficients", self._capacity.coefficients_size, dtype)
 
     def lows(self, dtype: DTypeLike) -> Any:
         """Flat intermediate low-passes of all images."""
-        return self._buffer("lows", self._capacity.batch * self._capacity.lows, dtype)
+        return self.buffer("lows", self._capacity.lows_size, dtype)
 
     def values(self, dtype: DTypeLike) -> Any:
-        """Reconstructed canvas, (batch, rows, cols)."""
-        shape = (self._capacity.batch, self._capacity.rows, self._capacity.cols)
-        return self._buffer("values", shape, dtype)
+        """Flat reconstructed canvases."""
+        return self.buffer("values", self._capacity.values_size, dtype)
 
     @property
     def state(self) -> Any:
         """State of the selection, (3, batch) int32."""
-        return self._buffer("state", (STATE_ROWS, self._capacity.batch), np.int32)
+        return self.buffer("state", (STATE_ROWS, self._capacity.batch), np.int32)
 
     @property
     def histograms(self) -> Any:
         """Flat histograms of the selection, (digits, batch, bins) int32."""
-        return self._buffer("histograms", len(DIGITS) * self._capacity.batch * BINS, np.int32)
+        return self.buffer("histograms", len(DIGITS) * self._capacity.batch * BINS, np.int32)
 
     @property
     def thresholds(self) -> Any:
         """Thresholds of the selection, (batch,) float32."""
-        return self._buffer("thresholds", self._capacity.batch, np.float32)
+        return self.buffer("thresholds", self._capacity.batch, np.float32)
 
-    def _buffer(self, name: str, shape: int | tuple[int, ...], dtype: DTypeLike) -> Any:
+    def buffer(self, name: str, shape: int | tuple[int, ...], dtype: DTypeLike) -> Any:
+        """The buffer of a name and dtype, made when first asked for; always asked for with the same shape."""
         key = (name, np.dtype(dtype).name)
         if key not in self._buffers:
             # Numba cannot allocate nothing; a buffer of no elements is never read.
@@ -125,7 +129,7 @@ def _event() -> Any:
 
 
 @contextmanager
-def workspace_of(capacity: Capacity, queue: Queue) -> Iterator[Workspace]:
+def workspace_of(capacity: Room, queue: Queue) -> Iterator[Workspace]:
     """The workspace for a capacity in a stream, for this thread alone until the end of the block."""
     key = (queue.device, queue.pointer, capacity)
     with _kept_lock:

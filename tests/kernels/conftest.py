@@ -7,6 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from wavestream.kernels.volume_layout import kept_count_of_volume, volume_default_levels
+from wavestream.kernels.volume_reference import forward_volume_reference, inverse_volume_reference
+
 EPSILON = float(np.finfo(np.float32).eps)
 
 
@@ -46,3 +49,28 @@ def complaint() -> Callable[[np.ndarray, np.ndarray, np.ndarray], str]:
         return ""
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def volume_artifact() -> Callable[[np.ndarray, float, str], tuple[np.ndarray, np.ndarray]]:
+    """``(volume, keep, wavelet)``: its artifact in float64, and as float32 PyWavelets computes it.
+
+    The selection is that of float64; a volume of which float32 cannot tell what reaches the threshold is refused.
+    """
+
+    def compute(volume: np.ndarray, keep: float, wavelet: str) -> tuple[np.ndarray, np.ndarray]:
+        shape = volume.shape
+        levels = volume_default_levels(*shape, wavelet)
+        exact = forward_volume_reference(volume.astype(np.float64), wavelet, levels)
+        plain = forward_volume_reference(volume.astype(np.float32), wavelet, levels)
+        threshold = np.sort(np.abs(exact))[-kept_count_of_volume(keep, *shape)]
+        kept = np.abs(exact) >= threshold
+        # Errors grow with the coefficient: only those of coefficients like the threshold matter to it.
+        doubt = 2 * np.abs(plain - exact)[np.abs(exact) <= 2 * threshold].max()
+        assert threshold - np.abs(exact[~kept]).max() > doubt, (
+            "this volume cannot tell a right selection from a wrong one"
+        )
+        results = [inverse_volume_reference(half * kept, shape, wavelet, levels) for half in (exact, plain)]
+        return results[0], results[1]
+
+    return compute

@@ -133,3 +133,23 @@ def test_int32_pixels_beyond_what_is_exact_are_named(wavelet: str) -> None:
     with pytest.raises(ValueError, match=r"expected pixels within \+-16777216.* larger ones in samples 1, 2;"):
         inject(images, 0.1, wavelet)
     assert inject(images[:1], 1.0, wavelet)[0, 3, 4] == 2**24
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16"])
+@pytest.mark.parametrize("wavelet", ["cdf53", "db2"])
+def test_integer_results_can_be_had_as_floats(dtype: str, wavelet: str, picture: Callable[..., np.ndarray]) -> None:
+    images = np.stack([picture(40, 53, dtype), picture(40, 53, dtype) // 2, picture(40, 53, dtype) // 3])
+    keep = [0.05, 1.0, 0.5]
+    expected = inject(images, keep, wavelet, 2)
+    for floats in (np.float32, np.float16):
+        out = np.full(images.shape, -7, floats)
+        assert inject(images, keep, wavelet, 2, out=out) is out
+        with np.errstate(over="ignore"):
+            np.testing.assert_array_equal(out, expected.astype(floats))
+
+
+def test_float_results_have_the_dtype_of_the_images(picture: Callable[..., np.ndarray]) -> None:
+    image = picture(16, 16, "int16").astype(np.float32)
+    for wrong in (np.float16, np.int16):
+        with pytest.raises(TypeError, match="out: expected dtype float32"):
+            inject(image, 0.1, "haar", out=np.zeros(image.shape, wrong))

@@ -1,4 +1,4 @@
-"""How the CPU kernels are compiled: the promise that arrays do not overlap, and a cache that notices every change."""
+"""How the CPU kernels are compiled: a cache that notices every change."""
 
 from __future__ import annotations
 
@@ -6,29 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import typeof
 
 from wavestream.kernels.cpu import compiler
-
-
-def _scale(source: np.ndarray, out: np.ndarray) -> None:
-    for index in range(len(source)):
-        out[index] = 2 * source[index]
-
-
-def _noalias_arguments(compiled: Any) -> int:
-    definitions = [line for line in next(iter(compiled.inspect_llvm().values())).splitlines() if "define" in line]
-    return max(line.count("noalias") for line in definitions)
-
-
-def test_only_leaves_promise_that_arrays_do_not_overlap() -> None:
-    arrays = np.arange(5.0), np.zeros(5)
-    counts = []
-    for decorate in (compiler.leaf, compiler.inner):
-        compiled = decorate(_scale)
-        compiled.compile(tuple(typeof(array) for array in arrays))
-        counts.append(_noalias_arguments(compiled))
-    assert counts[0] > counts[1]
 
 
 def test_cache_is_keyed_by_the_source_of_all_kernels() -> None:

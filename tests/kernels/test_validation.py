@@ -86,7 +86,8 @@ WRONG: list[tuple[type[Exception], str, np.ndarray, dict[str, Any]]] = [
     ),
     (TypeError, r"out: expected dtype float32, got uint8", FLOATS, {"out": BYTES}),
     (ValueError, r"out: expected a C-contiguous array", FLOATS, {"out": np.zeros((3, 32, 80), np.float32)[:, :, ::2]}),
-    (TypeError, r"images: expected a NumPy array or a CUDA array .* got builtins.list", [[0.0]], {}),  # type: ignore[list-item]
+    (TypeError, r"images: expected one array, got a list of 1", [[0.0]], {}),  # type: ignore[list-item]
+    (TypeError, r"images: expected a NumPy array or a CUDA array .* got builtins.str", "images", {}),  # type: ignore[arg-type]
     (TypeError, r"out: expected a NumPy array .* got builtins.str", FLOATS, {"out": "there"}),
 ]
 

@@ -13,7 +13,7 @@ from wavestream.kernels.cpu.workspace import Workspace, allocate, workspace_for
 
 def test_arrays_start_on_cache_lines() -> None:
     for workspace in (allocate(33, 47, "db2", 2), allocate(1, 1, "cdf53", 1)):
-        flat = (workspace.packed, workspace.magnitudes, workspace.half, workspace.lines, workspace.candidates)
+        flat = (workspace.packed, workspace.maxima, workspace.half, workspace.lines, workspace.candidates)
         assert all(array.ctypes.data % 64 == 0 for array in flat)
         assert workspace.lines.strides[0] % 64 == 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,9 +22,10 @@ class HostArray:
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
+        self.parts: list[np.ndarray] | None = None
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("shape", "dtype", "size", "strides"):
+        if name in ("shape", "dtype", "size", "strides", "ctypes"):
             return getattr(self.array, name)
         raise AttributeError(name)
 
@@ -36,7 +37,9 @@ class HostArray:
         return HostArray(self.array[place])
 
     def reshape(self, *shape: Any) -> HostArray:
-        return HostArray(self.array.reshape(*shape))
+        shaped = HostArray(self.array.reshape(*shape))
+        shaped.parts = self.parts
+        return shaped
 
     def view(self, dtype: Any) -> HostArray:
         return HostArray(self.array.view(dtype))
@@ -86,7 +89,8 @@ def machine(compile_ptx: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simpl
     from numba.cuda.dispatcher import CUDADispatcher
     from ptx_machine import CompiledKernel
 
-    from wavestream.kernels.cuda import device, workspace
+    from wavestream.kernels.cuda import device, ragged, workspace
+    from wavestream.kernels.cuda.fused import launch as fused_launch
 
     settings = SimpleNamespace(reverse=False, to_device=lambda a: HostArray(a.copy()), to_host=HostArray.copy_to_host)
 
@@ -95,19 +99,28 @@ def machine(compile_ptx: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simpl
 
         def launch(*arguments: Any) -> None:
             plain = [a.array if isinstance(a, HostArray) else a for a in arguments]
+            arrays = [a for a in arguments if isinstance(a, HostArray)]
+            parts = {a.array.ctypes.data: a.parts for a in arrays if a.parts is not None}
             signature = tuple(typeof(argument) for argument in plain)
             ptx = compile_ptx(kernel, signature, SIMULATED_ARCHITECTURE)
             if ptx not in _translated:
                 _translated[ptx] = CompiledKernel(ptx)
-            _translated[ptx].run(grid, block, plain, settings.reverse)
+            _translated[ptx].run(grid, block, plain, settings.reverse, parts)
 
         return launch
 
+    def span_of(arrays: Sequence[HostArray]) -> HostArray:
+        span = device.span_of(arrays)
+        span.parts = [array.array for array in arrays]
+        return span
+
+    monkeypatch.setattr(ragged, "span_of", span_of)
     monkeypatch.setattr(CUDADispatcher, "__getitem__", configured)
     monkeypatch.setattr(cuda, "device_array", lambda shape, dtype: HostArray(_garbage(shape, dtype)))
     monkeypatch.setattr(device, "require_device", lambda: None)
     monkeypatch.setattr(device, "is_simulated", lambda: True)
     monkeypatch.setattr(workspace, "is_simulated", lambda: True)
+    monkeypatch.setattr(fused_launch, "is_simulated", lambda: True)
     workspace.release_workspaces()
     yield settings
     workspace.release_workspaces()

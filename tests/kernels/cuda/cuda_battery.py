@@ -7,11 +7,21 @@ all.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from wavestream.kernels import forward, hard_threshold, inject, inverse, kth_magnitude, layout_of
+from wavestream.kernels import (
+    forward,
+    hard_threshold,
+    inject,
+    inject_ragged,
+    inject_volumes,
+    inverse,
+    kth_magnitude,
+    layout_of,
+)
 from wavestream.kernels.reference import (
     forward_reference,
     inject_reference,
@@ -20,6 +30,7 @@ from wavestream.kernels.reference import (
     weighted_magnitudes,
 )
 from wavestream.kernels.select import kept_count
+from wavestream.kernels.volume_reference import inject_volume_reference
 from wavestream.kernels.wavelets import INTEGER_WAVELET, default_levels
 
 EPSILON = float(np.finfo(np.float32).eps)
@@ -113,6 +124,78 @@ def check_inject(
         around = np.ones(image.shape, dtype=bool)
         around[:rows, :cols] = False
         np.testing.assert_array_equal(artifact[around], image[around])
+
+
+def check_ragged(
+    backend: Any,
+    images: list[np.ndarray],
+    keeps: list[float],
+    wavelet: str,
+    value_range: list[tuple[int, int]] | None = None,
+    in_place: bool = False,
+    stored: str | None = None,
+) -> None:
+    """The artifacts of images of different sizes; ``stored``: the dtype of the results where it is not the images'."""
+    sources = [backend.to_device(image) for image in images]
+    out = sources if in_place else None
+    if stored is not None:
+        out = [backend.to_device(np.full(image.shape, -1, stored)) for image in images]
+    results = inject_ragged(sources, keeps, wavelet, value_range=value_range, out=out)
+    for index, (image, result) in enumerate(zip(images, results, strict=True)):
+        found = backend.to_host(result)
+        assert type(result) is type(sources[index])
+        assert found.dtype == (stored or image.dtype)
+        if not in_place:
+            np.testing.assert_array_equal(backend.to_host(sources[index]), image)
+        limits = value_range[index] if value_range else None
+        if stored is not None:
+            # The integer result is checked below without ``stored``; as floats it has to be the same.
+            plain = backend.to_host(inject(backend.to_device(image), keeps[index], wavelet, value_range=limits))
+            np.testing.assert_array_equal(found, plain.astype(stored))
+        else:
+            _check_artifact(backend, image, found, keeps[index], wavelet, limits)
+
+
+def check_volumes(
+    backend: Any,
+    volumes: np.ndarray,
+    keeps: list[float],
+    wavelet: str,
+    artifact: Callable[[np.ndarray, float, str], tuple[np.ndarray, np.ndarray]],
+    value_range: list[tuple[int, int]] | None = None,
+    in_place: bool = False,
+    stored: str | None = None,
+) -> None:
+    """The artifacts of a batch of volumes; ``artifact`` is the fixture ``volume_artifact``, ``stored`` as above."""
+    source = backend.to_device(volumes)
+    out = source if in_place else None
+    if stored is not None:
+        out = backend.to_device(np.full(volumes.shape, -1, stored))
+    result = inject_volumes(source, keeps, wavelet, value_range=value_range, out=out)
+    assert type(result) is type(source)
+    artifacts = backend.to_host(result)
+    assert artifacts.dtype == (stored or volumes.dtype)
+    if not in_place:
+        np.testing.assert_array_equal(backend.to_host(source), volumes)
+    for index, (volume, found) in enumerate(zip(volumes, artifacts, strict=True)):
+        limits = value_range[index] if value_range else None
+        if keeps[index] == 1 or wavelet == INTEGER_WAVELET:
+            expected = inject_volume_reference(volume, keeps[index], wavelet, value_range=limits)
+            np.testing.assert_array_equal(found, expected.astype(found.dtype))
+            continue
+        exact, plain = artifact(volume, keeps[index], wavelet)
+        scale = float(np.abs(exact).max())
+        if volume.dtype == np.float32:
+            assert_close(found, exact, plain, scale)
+        elif volume.dtype == np.float16:
+            rounding = np.spacing(np.abs(exact).astype(np.float16)).astype(np.float64)
+            assert np.all(np.abs(found - exact) <= 0.5 * rounding + 8 * EPSILON * scale)
+        else:
+            clipped = np.clip(exact, *(limits or (np.iinfo(volume.dtype).min, np.iinfo(volume.dtype).max)))
+            further = 0.5 + 16 * EPSILON * scale
+            if stored == "float16":
+                further += float(np.spacing(np.float16(scale))) / 2
+            assert np.all(np.abs(found - clipped) <= further)
 
 
 def _check_artifact(

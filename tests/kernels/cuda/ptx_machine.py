@@ -35,9 +35,16 @@ class CompiledKernel:
         )
 
     def run(
-        self, grid: Sequence[int], block: Sequence[int], arguments: Sequence[object], reverse: bool = False
+        self,
+        grid: Sequence[int],
+        block: Sequence[int],
+        arguments: Sequence[object],
+        reverse: bool = False,
+        parts: dict[int, list[np.ndarray]] | None = None,
     ) -> None:
         """Run a launch, one block after another; ``reverse`` runs the threads of a block from the last to the first.
+
+        ``parts``: of the array argument at an address, the only parts that may be touched, where that is not all of it.
 
         Raises:
             IndexError: an access outside the arrays, or outside shared memory.
@@ -48,7 +55,8 @@ class CompiledKernel:
         layout = self._program.parameter_layout()
         assert len(values) == len(layout), (len(values), layout)
         parameters = np.array(values, dtype=np.int64)
-        blocks = [(a.ctypes.data, a.ctypes.data + a.nbytes) for a in (*arrays, *self._program.memory.values())]
+        allowed = [part for array in arrays for part in (parts or {}).get(array.ctypes.data, [array])]
+        blocks = [(a.ctypes.data, a.ctypes.data + a.nbytes) for a in (*allowed, *self._program.memory.values())]
         ranges = np.array([len(blocks), *itertools.chain(*blocks)], dtype=np.int64)
         places = list(itertools.product(range(bz), range(by), range(bx)))
         if reverse:

@@ -7,26 +7,49 @@ branch of every kernel. ``test_compiled_kernels.py`` holds the wide ones.
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from cuda_battery import check_inject, check_selection, check_transform, random_images
+from cuda_battery import check_inject, check_ragged, check_selection, check_transform, check_volumes, random_images
 from numba import config, cuda
+from numba.np.numpy_support import as_dtype
 
 from wavestream.kernels import WAVELETS, layout_of
 from wavestream.kernels.validation import smallest_side
+
+if config.ENABLE_CUDASIM:
+    from numba.cuda.simulator.kernelapi import FakeCUDAShared
 
 pytestmark = pytest.mark.skipif(
     not config.ENABLE_CUDASIM, reason="run by test_in_simulator.py, which sets the simulator up"
 )
 
 
+_allocating = threading.Lock()
+
+
+def _shared_array(shared: Any, shape: int, dtype: Any) -> np.ndarray:
+    """The simulator's ``cuda.shared.array``, under a lock.
+
+    Its own looks an array up and makes it in two steps; a thread that is switched away between them gets an array that
+    no other thread sees (about once in a hundred runs of a kernel, with threads that take turns this often).
+    """
+    caller = sys._getframe(1)
+    name = caller.f_code.co_filename, caller.f_lineno
+    with _allocating:
+        if name not in shared._allocations:
+            shared._allocations[name] = np.empty(shape, as_dtype(dtype))
+        return shared._allocations[name]
+
+
 @pytest.fixture
-def simulator() -> Iterator[SimpleNamespace]:
+def simulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """Numba's own simulated arrays; threads that take turns often, because each waits for the others."""
+    monkeypatch.setattr(FakeCUDAShared, "array", _shared_array)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     yield SimpleNamespace(to_device=cuda.to_device, to_host=lambda array: array.copy_to_host())
@@ -89,3 +112,28 @@ def test_an_image_that_is_not_finite_becomes_nan(simulator: Any, wrong: float) -
     found = inject(simulator.to_device(images), 0.1, "haar").copy_to_host()
     assert np.isnan(found[0]).all()
     assert np.isfinite(found[1]).all()
+
+
+@pytest.mark.parametrize(("wavelet", "dtype", "stored"), [("db2", "float32", None), ("cdf53", "uint8", "float16")])
+def test_images_of_different_sizes_in_memory_of_their_own(
+    simulator: Any, wavelet: str, dtype: str, stored: str | None
+) -> None:
+    sizes = [(9, 20), (6, 8), (17, 7)]
+    images = [random_images(size, dtype, seed) for seed, size in enumerate(sizes)]
+    check_ragged(simulator, images, [0.1, 0.2, 1.0], wavelet, stored=stored, in_place=stored is None)
+
+
+@pytest.mark.parametrize(
+    ("wavelet", "dtype", "shape"),
+    [
+        ("haar", "float32", (5, 4, 9)),
+        ("haar", "uint16", (4, 7, 6)),
+        ("db2", "float32", (9, 7, 6)),
+        ("cdf53", "int16", (5, 4, 9)),
+        ("cdf53", "uint8", (1, 1, 1)),
+        ("cdf53", "uint8", (1, 3, 2)),
+        ("cdf53", "int32", (6, 1, 1)),
+    ],
+)
+def test_volumes(simulator: Any, volume_artifact: Any, wavelet: str, dtype: str, shape: tuple[int, int, int]) -> None:
+    check_volumes(simulator, random_images((2, *shape), dtype), [0.1, 1.0], wavelet, volume_artifact)

@@ -6,6 +6,7 @@ Every wavelet is compiled for its own coefficient type, as in deeper levels; eve
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from wavestream.kernels.cuda.pixels import pixel_kernel
 from wavestream.kernels.cuda.selection import begin_kernel, histogram_kernel, scan_kernel
 from wavestream.kernels.cuda.synthesis import synthesis_kernel
 from wavestream.kernels.cuda.threshold import threshold_kernel
+from wavestream.kernels.cuda.volume_depth import depth_analysis_kernel, depth_synthesis_kernel
 
 ARCHITECTURES = [(8, 0), (9, 0)]
 INTEGERS = (uint8, uint16, int16, int32)
@@ -48,9 +50,15 @@ class Compiled:
     threads: int
 
 
+def _pixels(kind: str, source: Any, work: Any, stored: Any) -> Compiled:
+    signature = (flat(source), flat(work), flat(stored or source), IMAGES, STATE)
+    name = f"pixels {kind} {source}" + (f" as {stored}" if stored else "")
+    threads = DEVICE.pixel_threads[0] * DEVICE.pixel_threads[1]
+    return Compiled(name, lambda: pixel_kernel(kind, stored.name if stored else None), signature, threads)
+
+
 def specialisations() -> list[Compiled]:
     tile_threads = DEVICE.tile_threads[0] * DEVICE.tile_threads[1]
-    pixel_threads = DEVICE.pixel_threads[0] * DEVICE.pixel_threads[1]
     found = []
     for wavelet in WAVELETS:
         work = int32 if wavelet == "cdf53" else float32
@@ -62,20 +70,28 @@ def specialisations() -> list[Compiled]:
         signature = (flat(work), flat(work), flat(work), flat(float32), LEVELS, int64, boolean)
         name = f"synthesis {wavelet}"
         found.append(Compiled(name, lambda w=wavelet: synthesis_kernel(w, DEVICE.tile), signature, tile_threads))
-    for lifted, work in ((False, float32), (True, int32)):
+        for source in sources:
+            signature = (flat(source), flat(work), LEVELS, int64)
+            name = f"depth analysis {wavelet} {source}"
+            kernel = lambda w=wavelet: depth_analysis_kernel(w, DEVICE.tile)  # noqa: E731
+            found.append(Compiled(name, kernel, signature, tile_threads))
+        signature = (flat(work), flat(work), LEVELS, int64)
+        name = f"depth synthesis {wavelet}"
+        found.append(Compiled(name, lambda w=wavelet: depth_synthesis_kernel(w, DEVICE.tile), signature, tile_threads))
+    for (lifted, work), axes in itertools.product(((False, float32), (True, int32)), (2, 3)):
         signature = (flat(work), LEVELS, STATE, flat(int32), int64, int64, int64)
-        name = f"histogram {work}"
-        found.append(Compiled(name, lambda f=lifted: histogram_kernel(f), signature, DEVICE.linear_threads))
+        name, threads = f"histogram {work} {axes}-D", DEVICE.linear_threads
+        found.append(Compiled(name, lambda f=lifted, a=axes: histogram_kernel(f, a), signature, threads))
         signature = (flat(work), flat(float32), flat(work), LEVELS)
-        name = f"threshold {work}"
-        found.append(Compiled(name, lambda f=lifted: threshold_kernel(f), signature, DEVICE.linear_threads))
+        name = f"threshold {work} {axes}-D"
+        found.append(Compiled(name, lambda f=lifted, a=axes: threshold_kernel(f, a), signature, threads))
     signature = (STATE, flat(int32), flat(int32), int64, int64)
     found.append(Compiled("scan", lambda: scan_kernel(DEVICE.scan_threads), signature, DEVICE.scan_threads))
     found.append(Compiled("begin", lambda: begin_kernel, (IMAGES, STATE, flat(int32)), DEVICE.linear_threads))
-    kinds = [("integer", float32, pixel) for pixel in INTEGERS] + [("lifted", int32, pixel) for pixel in INTEGERS]
-    for kind, work, pixel in [*kinds, ("float16", float32, types.float16), ("float32", float32, float32)]:
-        signature = (flat(pixel), flat(work), flat(pixel), int64, int64, IMAGES, STATE)
-        found.append(Compiled(f"pixels {kind} {pixel}", lambda k=kind: pixel_kernel(k), signature, pixel_threads))
+    for source, stored in itertools.product(INTEGERS, (None, *FLOATS)):
+        for kind, work in (("integer", float32), ("lifted", int32)):
+            found.append(_pixels(kind, source, work, stored))
+    found += [_pixels(dtype.name, dtype, float32, None) for dtype in FLOATS]
     return found
 
 
@@ -98,13 +114,13 @@ def assemble(ptx: str, architecture: tuple[int, int]) -> str:
 
 
 @pytest.mark.parametrize("case", SPECIALISATIONS, ids=lambda case: case.name)
-def test_kernel_compiles_and_fits(compile_ptx: Any, case: Compiled) -> None:
+def test_kernel_compiles_and_fits(compile_ptx: Any, case: Compiled, record_property: Callable[..., None]) -> None:
     for architecture in ARCHITECTURES:
         ptx = compile_ptx(case.kernel(), case.signature, architecture)
         assert ".target sm_{}{}".format(*architecture) in ptx
         used = set(instructions(ptx))
         assert not [name for name in used if ".f64" in name], "double precision"
-        if "cdf53" in case.name or case.name in ("histogram int32", "threshold int32"):
+        if "cdf53" in case.name or case.name.startswith(("histogram int32", "threshold int32")):
             assert not [name for name in used if name.startswith("fma")], "a contracted multiply"
         report = assemble(ptx, architecture)
         numbers = re.search(r"used (\d+) registers.* (\d+) stack, (\d+) bytes smem.* (\d+) bytes lmem", report)
@@ -112,6 +128,7 @@ def test_kernel_compiles_and_fits(compile_ptx: Any, case: Compiled) -> None:
         registers, stack, shared, local = (int(number) for number in numbers.groups())
         assert (stack, local) == (0, 0), report
         assert "0 bytes spill stores, 0 bytes spill loads" in report
+        record_property("sm_{}{}".format(*architecture), f"{registers} registers, {shared} bytes shared, no spills")
         assert shared <= MAX_SHARED
         # At least two blocks at a time on a multiprocessor.
         assert 2 * registers * case.threads <= REGISTERS_PER_MULTIPROCESSOR
@@ -120,5 +137,5 @@ def test_kernel_compiles_and_fits(compile_ptx: Any, case: Compiled) -> None:
 def test_every_wavelet_and_pixel_type_is_among_them() -> None:
     names = [case.name for case in SPECIALISATIONS]
     assert all(f"synthesis {wavelet}" in names for wavelet in WAVELETS)
-    assert all(any(name.startswith("pixels") and name.endswith(str(t)) for name in names) for t in INTEGERS + FLOATS)
+    assert all(any(name.startswith("pixels") and str(t) in name.split() for name in names) for t in INTEGERS + FLOATS)
     assert len(set(names)) == len(names)

@@ -19,7 +19,8 @@ from wavestream.kernels.wavelets import default_levels, max_levels
 
 
 def test_importing_needs_no_driver() -> None:
-    modules = "analysis device dwt geometry inject launch lines pixels select selection synthesis threshold workspace"
+    modules = "analysis device dwt geometry inject launch lines pixels ragged select selection synthesis threshold "
+    modules += "volumes workspace"
     program = "".join(f"import wavestream.kernels.cuda.{module};" for module in modules.split())
     program += "import sys; print(sorted({'torch', 'cupy', 'lightning'} & set(sys.modules)))"
     result = subprocess.run(
