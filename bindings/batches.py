@@ -12,6 +12,7 @@ from wavestream.bindings.handover import Handover
 from wavestream.bindings.requests import Request
 from wavestream.engine.artifacts import Artifacts
 from wavestream.engine.feed import FedBatch, Feeder
+from wavestream.engine.injection import Injector, chosen_place
 from wavestream.engine.pipeline import Pipeline
 from wavestream.engine.prefetch import prefetch
 from wavestream.engine.reader import Reader
@@ -32,8 +33,10 @@ class BatchMaker:
         device: where the images are wanted.
         seed: of everything random.
         threads: CPU threads that decode, compress and transform.
+        place: where the artifacts are made (:mod:`wavestream.engine.injection`); None: the default of their domain.
 
     Raises:
+        InputError: a place that the artifacts' domain does not pass.
         StoreError: the store's images or its table cannot be used.
         MissingExtraError: a CUDA device without CuPy.
     """
@@ -46,17 +49,26 @@ class BatchMaker:
         device: torch.device,
         seed: int,
         threads: int,
+        place: str | None = None,
     ) -> None:
-        self._arguments = (store, transform, artifacts, device, seed, threads)
+        self._arguments = (store, transform, artifacts, device, seed, threads, place)
         self._device = device
         self._transform = transform
         self._seed = seed
         device_id = None if device.type == "cpu" else (device.index or 0)
+        place = chosen_place(artifacts, place)
+        injector = None if artifacts is None else Injector(artifacts, store, seed, threads)
         self.reader = Reader(store, threads)
-        self._feeder = Feeder(self.reader, artifacts, seed, device_id=device_id)
-        self._handover = Handover(artifacts, transform, seed, threads)
-        normalise = self._handover.artifacts is None
-        self._pipeline = Pipeline(store, transform, device_id=device_id, threads=threads, normalise=normalise)
+        self._feeder = Feeder(self.reader, injector if place == "feed" else None, device_id=device_id)
+        self._pipeline = Pipeline(
+            store,
+            transform,
+            device_id=device_id,
+            threads=threads,
+            normalise=place != "after",
+            injector=injector if place == "graph" else None,
+        )
+        self._handover = Handover(injector if place == "after" else None, transform)
 
     def __reduce__(self) -> tuple[type[BatchMaker], tuple[Any, ...]]:
         return BatchMaker, self._arguments
@@ -94,6 +106,6 @@ class BatchMaker:
     def _run(self, read: tuple[Request, FedBatch]) -> tuple[Request, Any]:
         request, batch = read
         drawn = self._transform.sample(self._seed, request.epoch, request.indices)
-        output = self._pipeline.run(batch.images, request.indices, drawn)
+        output = self._pipeline.run(batch.images, request.indices, drawn, request.epoch)
         self._feeder.release(batch)
         return request, output

@@ -1,4 +1,4 @@
-"""Hand the pipeline's output to torch: compress it where the artifacts say so, normalise, and own the memory."""
+"""Hand the pipeline's output to torch: where that is the place for it, compress and normalise; own the memory."""
 
 from __future__ import annotations
 
@@ -10,36 +10,31 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from wavestream.engine.artifacts import Artifacts
-from wavestream.engine.feed import inject_batch
+from wavestream.engine.injection import Injector
 from wavestream.engine.transform import Transform
 
 
 class Handover:
     """Turns outputs of the pipeline into image tensors (batch, 1, rows, cols) float32.
 
-    Without artifacts of the input domain the pipeline has normalised already, and a CPU output is handed on as it is.
-    With them the images arrive in [0, 1], are compressed in one call, and normalised here.
+    Without an injector the pipeline has normalised already, and a CPU output is handed on as it is. With one the images
+    arrive in [0, 1], are compressed in one call, and normalised here.
 
     Args:
-        artifacts: of the run, or None.
+        injector: compresses the images, in the input domain; None: leave them.
         transform: of the run.
-        seed: of the run.
-        threads: CPU threads of the kernel.
     """
 
-    def __init__(self, artifacts: Artifacts | None, transform: Transform, seed: int, threads: int) -> None:
-        self.artifacts = artifacts if artifacts is not None and artifacts.domain == "input" else None
+    def __init__(self, injector: Injector | None, transform: Transform) -> None:
+        self._injector = injector
         self._transform = transform
-        self._seed = seed
-        self._threads = threads
 
     def on_cpu(self, output: Any, epoch: int, indices: NDArray[np.int64]) -> Tensor:
         """Take a CPU output. Runs in a background thread: NumPy, so that it starts no threads of its own there."""
         images = from_dlpack(output)[..., 0]
         pixels = images.numpy()
-        if self.artifacts is not None:
-            self._compress(pixels, epoch, indices)
+        if self._injector is not None:
+            self._injector.apply(pixels, indices, self._injector.draw(epoch, indices))
             mean, scale = self._normalisation()
             np.subtract(pixels, np.float32(mean), out=pixels)
             np.multiply(pixels, np.float32(scale), out=pixels)
@@ -53,8 +48,8 @@ class Handover:
             the output is no longer read and may be dropped.
         """
         images = from_dlpack(output)[..., 0]
-        if self.artifacts is not None:
-            self._compress(images, epoch, indices)
+        if self._injector is not None:
+            self._injector.apply(images, indices, self._injector.draw(epoch, indices))
             mean, scale = self._normalisation()
             images = (images - mean).mul_(scale)
         else:
@@ -62,12 +57,6 @@ class Handover:
         done = torch.cuda.Event()
         done.record()
         return images[:, None], done
-
-    def _compress(self, images: Any, epoch: int, indices: NDArray[np.int64]) -> None:
-        assert self.artifacts is not None
-        keep = self.artifacts.draw(self._seed, epoch, indices)
-        if not (keep == 1.0).all():
-            inject_batch(images, keep, self.artifacts, indices, threads=self._threads)
 
     def _normalisation(self) -> tuple[float, float]:
         """Mean and factor, rounded to float32 as in the pipeline."""

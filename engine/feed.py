@@ -1,4 +1,4 @@
-"""Feed the pipeline: read the images of a batch and compress, in one call, those that the artifacts choose."""
+"""Feed the pipeline: read the images of a batch and, where that is the place for it, compress them in one call."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wavestream.engine.artifacts import Artifacts
-from wavestream.engine.errors import InputError, MissingExtraError
+from wavestream.engine.errors import MissingExtraError
+from wavestream.engine.injection import Injector
 from wavestream.engine.reader import Reader
-from wavestream.kernels import inject
 
 
 @dataclass(frozen=True)
@@ -33,26 +32,21 @@ class Feeder:
 
     Args:
         reader: of the store.
-        artifacts: compress in the source domain; None, or artifacts of the input domain: leave the images as stored.
-        seed: of the run.
+        injector: compresses the images, in the source domain; None: leave them as stored.
         device_id: CUDA device to bring the images to, and to compress them on; None: stay on the CPU.
 
     Raises:
         MissingExtraError: a device is asked for and CuPy is not installed.
     """
 
-    def __init__(self, reader: Reader, artifacts: Artifacts | None, seed: int, *, device_id: int | None) -> None:
+    def __init__(self, reader: Reader, injector: Injector | None, *, device_id: int | None) -> None:
         self.reader = reader
-        self._artifacts = artifacts if artifacts is not None and artifacts.domain == "source" else None
-        self._seed = seed
+        self._injector = injector
         self._device_id = device_id
         self._cupy = require_cupy() if device_id is not None else None
         if self._cupy is not None:
             with self._cupy.cuda.Device(device_id):
                 self._stream = self._cupy.cuda.Stream(non_blocking=True)
-        table = reader.store.table
-        self._sizes = np.column_stack([table["rows"], table["cols"]])
-        self._ranges = np.column_stack([table["value_low"], table["value_high"]])
         self._free: list[NDArray[Any]] = []
         self._lock = threading.Lock()
 
@@ -89,13 +83,8 @@ class Feeder:
             self._free.append(batch.buffer)
 
     def _compress(self, images: Any, epoch: int, indices: NDArray[np.int64]) -> None:
-        if self._artifacts is None:
-            return
-        keep = self._artifacts.draw(self._seed, epoch, indices)
-        if (keep == 1.0).all():
-            return
-        options = {"sizes": self._sizes[indices], "value_range": self._ranges[indices]}
-        inject_batch(images, keep, self._artifacts, indices, threads=self.reader.threads, **options)
+        if self._injector is not None:
+            self._injector.apply(images, indices, self._injector.draw(epoch, indices))
 
     def _borrow(self, count: int) -> NDArray[Any]:
         with self._lock:
@@ -111,27 +100,6 @@ class Feeder:
 
         with self._cupy.cuda.Device(self._device_id):
             return empty_pinned(shape, header.dtype)
-
-
-def inject_batch(
-    images: Any, keep: NDArray[np.float64], artifacts: Artifacts, indices: NDArray[np.int64], **options: Any
-) -> None:
-    """Compress a batch in place.
-
-    Args:
-        images: (batch, rows, cols), a NumPy or CUDA array.
-        keep: (batch,) of each image.
-        artifacts: gives wavelet and levels.
-        indices: (batch,) images of the store, for messages.
-        options: passed on to :func:`wavestream.kernels.inject`.
-
-    Raises:
-        InputError: an image cannot be compressed; names the batch's images.
-    """
-    try:
-        inject(images, keep, artifacts.chosen_wavelet, artifacts.levels, out=images, **options)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{error} (samples count within the batch of images {indices.tolist()})") from error
 
 
 def require_cupy() -> Any:

@@ -2,6 +2,7 @@
 
 Crop to the region of interest, modality rescale and VOI window and inversion (:mod:`wavestream.engine.window`), resize
 (linear, antialiased), turn and mirror, normalise. Cropping first gives the same pixels, as windowing is pointwise.
+Artifacts made within the graph come first in the source domain, and before normalising in the input domain.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from nvidia.dali.pipeline import Pipeline as DaliPipeline
 from nvidia.dali.types import DALIDataType, DALIInterpType, to_numpy_type
 
 from wavestream.engine.geometry import regions_of, turn_matrices
+from wavestream.engine.injection import GraphInjection, Injector
 from wavestream.engine.store import Store
 from wavestream.engine.transform import Transform, TransformParameters
 from wavestream.engine.window import fold_windows
@@ -37,20 +39,32 @@ class Pipeline:
         transform: what to do to them.
         device_id: CUDA device number; None: run on the CPU.
         threads: CPU threads of DALI.
-        normalise: False leaves the images in [0, 1], for artifacts in the input domain.
+        normalise: False leaves the images in [0, 1], for artifacts that are made on the output.
+        injector: compresses the images within the graph; None: they are not compressed here.
 
     Raises:
         StoreError: a window that is not finite, or a region of interest outside its image; names the image.
     """
 
     def __init__(
-        self, store: Store, transform: Transform, *, device_id: int | None, threads: int, normalise: bool = True
+        self,
+        store: Store,
+        transform: Transform,
+        *,
+        device_id: int | None,
+        threads: int,
+        normalise: bool = True,
+        injector: Injector | None = None,
     ) -> None:
         self.transform = transform
         self._dtype = store.header.dtype
         self._device_id = device_id
         self._threads = threads
-        self._normalise = normalise
+        self._injection = None if injector is None else GraphInjection(injector)
+        self._domain = None if injector is None else injector.artifacts.domain
+        # Folded into the line of gain and bias, unless compressing comes between.
+        self._normalise_early = normalise and self._domain != "input"
+        self._normalise_late = normalise and self._domain == "input"
         self._windows = fold_windows(store.table, transform.window)
         self._regions = regions_of(store, transform.roi)
         self._canvas = store.header.canvas
@@ -58,7 +72,7 @@ class Pipeline:
         self._dali: DaliPipeline | None = None
         self._capacity = 0
 
-    def run(self, images: Any, indices: NDArray[np.int64], parameters: TransformParameters) -> Any:
+    def run(self, images: Any, indices: NDArray[np.int64], parameters: TransformParameters, epoch: int = 0) -> Any:
         """Transform one batch and wait for the result.
 
         Args:
@@ -66,18 +80,22 @@ class Pipeline:
                 CUDA array on its device whose content is complete. Not changed, and free again on return.
             indices: (batch,) which image of the store each one is.
             parameters: what was drawn for them.
+            epoch: that the batch belongs to, for the injector's draw.
 
         Returns:
             DALI tensor (batch, rows, cols, 1) float32 on the pipeline's device, owned by the caller as long as it is
             referenced; NumPy, CuPy and torch take it without a copy (``__array_interface__``, DLPack).
 
         Raises:
+            InputError: the injector cannot compress an image; names the batch's images.
             RuntimeError: DALI failed; a note names the images.
         """
         with self._lock:
             if self._dali is None or indices.size > self._capacity:
                 self._capacity = indices.size
                 self._dali = self._build(indices.size)
+            if self._injection is not None:
+                self._injection.prepare(epoch, indices)
             try:
                 self._dali.feed_input("images", images[..., None])
                 for name, values in self._arguments(indices, parameters).items():
@@ -89,6 +107,8 @@ class Pipeline:
             except RuntimeError as error:
                 # DALI leaves a pipeline that failed unusable.
                 self._dali = None
+                if self._injection is not None and self._injection.error is not None:
+                    raise self._injection.error from error
                 error.add_note(f"in the batch of images {indices.tolist()}")
                 raise
         return tensor
@@ -121,6 +141,8 @@ class Pipeline:
         def scalar(name: str) -> Any:
             return argument(name).gpu() if gpu else argument(name)
 
+        if self._domain == "source":
+            images = self._compressed(images)
         if "start" in self._inputs:
             images = fn.slice(images, start=argument("start"), shape=argument("extent"), axes=(0, 1))
         if self._in_stored_dtype:
@@ -131,7 +153,7 @@ class Pipeline:
         if "sigmoid" in self._inputs:
             logistic, images = scalar("sigmoid"), images * gain + bias
             images = self._resize(logistic / (1.0 + math.exp(-images)) + (1.0 - logistic) * images, argument)
-            if self._normalise:
+            if self._normalise_early:
                 images = images * (1.0 / self.transform.std) + (-self.transform.mean / self.transform.std)
         else:
             # The line commutes with resizing, and the small image is cheaper.
@@ -140,7 +162,19 @@ class Pipeline:
             size, matrix = self.transform.image_size, argument("matrix")
             nearest = DALIInterpType.INTERP_NN
             images = fn.warp_affine(images, matrix=matrix, size=size, interp_type=nearest, inverse_map=True)
+        if self._domain == "input":
+            images = self._compressed(images)
+        if self._normalise_late:
+            # In the order of the hand-over, so that the pixels are the same to the bit.
+            images = (images - self.transform.mean) * (1.0 / self.transform.std)
         return images
+
+    def _compressed(self, images: Any) -> Any:
+        assert self._injection is not None
+        device = "cpu" if self._device_id is None else "gpu"
+        return fn.python_function(
+            images, function=self._injection, batch_processing=True, output_layouts="HWC", device=device
+        )
 
     def _resize(self, images: Any, argument: Any) -> Any:
         size = argument("size") if "size" in self._inputs else self.transform.image_size
@@ -181,7 +215,7 @@ class Pipeline:
         windows, (rows, cols) = self._windows, self.transform.image_size
         offset, gain, bias = windows.offset[indices], windows.gain[indices], windows.bias[indices]
         origin = 0 if self._in_stored_dtype else offset
-        if self._normalise and "sigmoid" not in self._inputs:
+        if self._normalise_early and "sigmoid" not in self._inputs:
             gain, bias = gain / self.transform.std, (bias - self.transform.mean) / self.transform.std
         sideways = (parameters.quarter_turns % 2 == 1)[:, None]
         values: dict[str, NDArray[Any]] = {

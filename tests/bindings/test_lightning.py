@@ -119,7 +119,7 @@ def test_lightning_can_replace_the_sampler(tiny_store: Path, tmp_path: Path, in_
 
     class Source(pl.LightningDataModule):
         def train_dataloader(self) -> DataLoader:
-            loader = train_loader(tiny_store, drop_last=True)
+            loader = train_loader(tiny_store, drop_last=True, place="graph")
             loader.note = "set in the hook"  # type: ignore[attr-defined]
             return loader
 
@@ -137,6 +137,7 @@ def test_lightning_can_replace_the_sampler(tiny_store: Path, tmp_path: Path, in_
     assert replaced.sampler is sampler
     assert (replaced.batch_size, replaced.drop_last, replaced.seed, replaced.artifacts) == (8, True, 5, ARTIFACTS)
     assert (replaced.transform, replaced.extras, replaced.threads) == (TRANSFORM, ("index",), 2)
+    assert replaced.place == "graph"
     assert getattr(replaced, "note", None) == ("set in the hook" if in_hook else None)
     for epoch in (0, 1):
         sampler.set_epoch(epoch)

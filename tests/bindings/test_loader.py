@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from torch.utils.data import BatchSampler, DistributedSampler, SequentialSampler, WeightedRandomSampler
 
 from wavestream.bindings.loader import DataLoader
+from wavestream.engine import injection
 from wavestream.engine.artifacts import Artifacts
 from wavestream.engine.errors import InputError, MissingExtraError, StoreError
 from wavestream.engine.pipeline import Pipeline
@@ -196,6 +198,12 @@ def test_positions_outside_the_split_are_named(tiny_store: Path) -> None:
             r"image 0 of 64x80 pixels allows 2 levels of db8, 3 needed",
         ),
         ({"artifacts": Artifacts(domain="input", wavelet="db8", levels=2)}, "network's input of 16x20 pixels"),
+        ({"place": "middle"}, "place: expected None or one of after, feed, graph, got 'middle'"),
+        ({"place": "after", "artifacts": Artifacts()}, "source domain can be made at feed or graph, got 'after'"),
+        (
+            {"place": "feed", "artifacts": Artifacts(domain="input", wavelet="haar")},
+            "input domain can be made at after or graph, got 'feed'",
+        ),
     ],
 )
 def test_wrong_arguments_are_named(tiny_store: Path, options: dict[str, Any], message: str) -> None:
@@ -241,6 +249,41 @@ def test_num_workers_is_a_hint_for_threads(tiny_store: Path) -> None:
     assert load(tiny_store, threads=None, num_workers=3).threads == 3
     assert load(tiny_store, threads=2, num_workers=3).threads == 2
     assert load(tiny_store, threads=None).threads >= 1
+
+
+@pytest.mark.parametrize(
+    ("domain", "place", "used"),
+    [
+        ("source", None, "feed"),
+        ("source", "feed", "feed"),
+        ("source", "graph", "graph"),
+        ("input", None, "after"),
+        ("input", "graph", "graph"),
+        ("input", "after", "after"),
+    ],
+)
+def test_artifacts_are_made_at_the_place_asked_for_and_nowhere_else(
+    tiny_store: Path, monkeypatch: pytest.MonkeyPatch, domain: str, place: str | None, used: str
+) -> None:
+    """Seen from the kernel's callers, also after pickling, which rebuilds what makes the batches."""
+    callers: list[str] = []
+
+    def noted(*_: Any, **__: Any) -> None:
+        frame: Any = sys._getframe()
+        names = []
+        while frame is not None:
+            names.append(frame.f_code.co_name)
+            frame = frame.f_back
+        where = {"prepare": "feed", "function_wrapper_batch": "graph", "on_cpu": "after"}
+        callers.extend(where[name] for name in names if name in where)
+
+    monkeypatch.setattr(injection, "inject", noted)
+    loader = load(tiny_store, artifacts=Artifacts(1.0, 0.1, domain, "haar"), place=place)
+    assert loader.place == place
+    for one in (loader, pickle.loads(pickle.dumps(loader))):
+        callers.clear()
+        batches = len(list(one))
+        assert callers == [used] * batches
 
 
 def test_bytes_read_grows_by_what_was_read(tiny_store: Path) -> None:

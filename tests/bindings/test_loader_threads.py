@@ -66,11 +66,12 @@ def test_an_iterator_that_is_never_asked_uses_up_no_epoch_and_starts_no_thread(t
     assert indices_of(iterators[3]) == indices_of(load(tiny_store))
 
 
-def test_no_threads_stay_after_break_error_and_deletion(tiny_store: Path) -> None:
+@pytest.mark.parametrize("place", ["feed", "graph"])
+def test_no_threads_stay_after_break_error_and_deletion(tiny_store: Path, place: str) -> None:
     gc.collect()
     before, tasks = background_threads(), len(list(Path("/proc/self/task").iterdir()))
     for _ in range(3):
-        loader = load(tiny_store, artifacts=Artifacts(0.5, 0.1))
+        loader = load(tiny_store, artifacts=Artifacts(0.5, 0.1), place=place)
         for _ in loader:
             break
         assert not any(name.startswith("wavestream-_") for name in background_threads())

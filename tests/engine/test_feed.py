@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wavestream.engine import feed
+from wavestream.engine import injection
 from wavestream.engine.artifacts import Artifacts
 from wavestream.engine.errors import InputError, MissingExtraError
 from wavestream.engine.feed import Feeder
+from wavestream.engine.injection import Injector
 from wavestream.engine.reader import Reader
 from wavestream.engine.store import open_store
 
@@ -20,12 +21,14 @@ INDICES = np.array([7, 0, 44, 5, 7])
 
 
 def feeder(store: Path, artifacts: Artifacts | None) -> Feeder:
-    return Feeder(Reader(open_store(store), 2), artifacts, 3, device_id=None)
+    reader = Reader(open_store(store), 2)
+    injector = None if artifacts is None else Injector(artifacts, reader.store, 3, threads=2)
+    return Feeder(reader, injector, device_id=None)
 
 
 def test_without_source_artifacts_images_are_as_stored(tiny_store: Path) -> None:
     stored = Reader(open_store(tiny_store), 1).read(INDICES)
-    for artifacts in (None, Artifacts(0.0), Artifacts(1.0, 1.0), Artifacts(1.0, 0.01, "input")):
+    for artifacts in (None, Artifacts(0.0), Artifacts(1.0, 1.0)):
         np.testing.assert_array_equal(feeder(tiny_store, artifacts).prepare(0, INDICES).images, stored)
 
 
@@ -37,7 +40,7 @@ def test_one_call_compresses_the_batch_with_the_tables_sizes_and_ranges(
     def noted(images: Any, keep: Any, wavelet: str, levels: Any, **options: Any) -> None:
         calls.append((images, keep, wavelet, levels, options))
 
-    monkeypatch.setattr(feed, "inject", noted)
+    monkeypatch.setattr(injection, "inject", noted)
     artifacts = Artifacts(0.5, (0.3, 0.1), wavelet="haar", levels=2)
     batch = feeder(tiny_store, artifacts).prepare(9, INDICES)
     ((images, keep, wavelet, levels, options),) = calls
@@ -82,4 +85,4 @@ def test_an_image_that_cannot_be_compressed_is_named(write_store: Any, tmp_path:
 def test_a_gpu_needs_cupy(tiny_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(MissingExtraError, match=r'device="cuda" needs cupy.*wavestream\[gpu\]'):
-        Feeder(Reader(open_store(tiny_store), 1), None, 0, device_id=0)
+        Feeder(Reader(open_store(tiny_store), 1), None, device_id=0)

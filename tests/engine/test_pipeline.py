@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from nvidia.dali import fn
 from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut, apply_windowing
 
-from wavestream.engine.errors import StoreError
+from wavestream.engine.artifacts import Artifacts
+from wavestream.engine.errors import InputError, StoreError
+from wavestream.engine.injection import Injector
 from wavestream.engine.pipeline import Pipeline
 from wavestream.engine.reader import Reader
 from wavestream.engine.schema import VOI_FUNCTIONS
@@ -247,22 +248,47 @@ def test_outputs_stay_while_the_pipeline_goes_on(tiny_store: Path) -> None:
 
 
 def test_the_kernel_within_the_graph_and_after_it_give_the_same_pixels(tiny_store: Path) -> None:
-    """The two places for artifacts of the network's input; docs/design/0005 says why it is the latter."""
-    store, indices, transform = open_store(tiny_store), np.arange(12), Transform((40, 48), rotate=True)
-    keep, drawn = np.linspace(0.01, 1, 12), transform.sample(0, 0, np.arange(12))
+    store, transform = open_store(tiny_store), Transform((40, 48), rotate=True)
+    artifacts = Artifacts(0.75, (0.01, 0.3), "input", "haar")
+    options: dict[str, Any] = {"device_id": None, "threads": 2, "normalise": False}
+    within = Pipeline(store, transform, injector=Injector(artifacts, store, 3, 2), **options)
+    plain = Pipeline(store, transform, **options)
+    for epoch, indices in enumerate([np.arange(12), np.array([40, 3]), np.arange(20, 33)]):
+        images, drawn = Reader(store, 1).read(indices), transform.sample(0, 0, indices)
+        keep = artifacts.draw(3, epoch, indices)
+        after = np.array(plain.run(images, indices, drawn))[..., 0]
+        found = np.array(within.run(images, indices, drawn, epoch))[..., 0]
+        np.testing.assert_array_equal(found, inject(after, keep, "haar"))
 
-    class WithKernel(Pipeline):
-        def _graph(self) -> Any:
-            def compress(images: list[Any]) -> list[Any]:
-                stacked = np.stack([np.asarray(image)[..., 0] for image in images])
-                return list(inject(stacked, keep, "haar")[..., None])
 
-            return fn.python_function(super()._graph(), function=compress, batch_processing=True)
+def test_the_kernel_within_the_graph_compresses_stored_images_before_all_else(tiny_store: Path) -> None:
+    store, transform, indices = open_store(tiny_store), Transform((40, 48), rotate=True), np.arange(12)
+    artifacts = Artifacts(0.75, (0.01, 0.3))
+    images, drawn = Reader(store, 1).read(indices), transform.sample(0, 0, indices)
+    before = images.copy()
+    within = Pipeline(store, transform, device_id=None, threads=2, injector=Injector(artifacts, store, 3, 2))
+    found = np.array(within.run(images, indices, drawn, 7))
+    np.testing.assert_array_equal(images, before)
+    sizes = np.column_stack([store.table["rows"], store.table["cols"]])[indices]
+    inject(images, artifacts.draw(3, 7, indices), "cdf53", sizes=sizes, value_range=(0, 4095), out=images)
+    plain = Pipeline(store, transform, device_id=None, threads=2)
+    np.testing.assert_array_equal(found, np.array(plain.run(images, indices, drawn)))
 
-    images = Reader(store, 1).read(indices)
-    within = WithKernel(store, transform, device_id=None, threads=2, normalise=False).run(images, indices, drawn)
-    after = np.array(Pipeline(store, transform, device_id=None, threads=2, normalise=False).run(images, indices, drawn))
-    np.testing.assert_array_equal(np.array(within)[..., 0], inject(after[..., 0], keep, "haar"))
+
+def test_an_image_that_cannot_be_compressed_within_the_graph_is_named(write_store: Any, tmp_path: Path) -> None:
+    stored = [np.full((16, 16), value, np.int32) for value in (1, 2, 2**25, 4)]
+    store = open_store(write_store(tmp_path / "s.zarr", stored, value_low=0, value_high=2**26))
+    transform = Transform((8, 8))
+    injector = Injector(Artifacts(1.0, 0.1, wavelet="haar"), store, 0, 1)
+    pipeline = Pipeline(store, transform, device_id=None, threads=1, injector=injector)
+
+    def run_one(*indices: int) -> Any:
+        images = Reader(store, 1).read(indices)
+        return np.array(pipeline.run(images, np.array(indices), transform.sample(0, 0, indices)))
+
+    with pytest.raises(InputError, match=r"sample 1.*within the batch of images \[3, 2\]"):
+        run_one(3, 2)
+    assert np.isfinite(run_one(3, 1)).all()
 
 
 def test_a_failed_batch_names_its_images_and_the_next_one_works(tiny_store: Path) -> None:
@@ -297,12 +323,17 @@ def test_tables_that_make_no_sense_are_named(write_store: Any, tmp_path: Path) -
             Pipeline(store, Transform(roi=column.get("roi", True)), device_id=None, threads=1)
 
 
-def test_the_gpu_graph_is_the_same_graph(tiny_store: Path) -> None:
+@pytest.mark.parametrize("domain", [None, "source", "input"])
+def test_the_gpu_graph_is_the_same_graph(tiny_store: Path, domain: str | None) -> None:
     """Builds both graphs without a device: same operators in the same order, pixel work on the GPU."""
+    if domain is not None:
+        pytest.importorskip("cupy", reason="CuPy, which DALI's Python functions need on a GPU, is not installed")
+    store = open_store(tiny_store)
+    injector = None if domain is None else Injector(Artifacts(domain=domain), store, 0, 1)
     from nvidia.dali.pipeline import Pipeline as DaliPipeline
 
     def operators(device_id: int | None) -> list[tuple[str, str]]:
-        pipeline = Pipeline(open_store(tiny_store), Transform(rotate=True), device_id=device_id, threads=1)
+        pipeline = Pipeline(store, Transform(rotate=True), device_id=device_id, threads=1, injector=injector)
         dali = DaliPipeline(batch_size=2, num_threads=1, device_id=device_id)
         with dali:
             dali.set_outputs(pipeline._graph())
@@ -313,5 +344,10 @@ def test_the_gpu_graph_is_the_same_graph(tiny_store: Path) -> None:
     on_cpu, on_gpu = operators(None), operators(0)
     assert [name for name, _ in on_cpu] == [name for name, _ in on_gpu]
     assert {name for name, _ in on_cpu} >= {"Slice", "Resize", "WarpAffine", "_ArithmeticGenericOp"}
+    python = [position for position, (name, _) in enumerate(on_cpu) if "Python" in name]
+    assert len(python) == (domain is not None)
+    if domain is not None:
+        resize = [name for name, _ in on_cpu].index("Resize")
+        assert (python[0] < resize) == (domain == "source")
     assert {device for _, device in on_cpu} == {"cpu"}
     assert {device for _, device in on_gpu} == {"gpu"}
