@@ -1,106 +1,98 @@
 """The same artifact made by others: what :mod:`wavestream.benchmarks.bench_artifacts` measures against.
 
-Settings, the fastest of each that we know, all with the selection rule of ``inject`` (the K-th largest magnitude of an
-image's coefficients, K = round(keep * rows * cols), ties stay), ``periodization`` boundaries and float32 arithmetic:
+All with the selection rule of ``inject``: the K-th largest magnitude of an image's coefficients,
+K = round(keep * rows * cols), ties stay. The transforms and their settings are those of
+:mod:`wavestream.benchmarks.dwt_peers`; ptwt's, and the stand-ins for ``cdf53``, make other images than ours, as told
+there. The selection is the fastest of :mod:`wavestream.benchmarks.bench_select` for all of them, image by image, in as
+many threads as the transform: ``torch.topk`` of few coefficients, ``numpy.partition`` of more. Nobody has to copy its
+result into memory of the caller.
 
-- PyWavelets: ``wavedec2``, ``coeffs_to_array``, ``numpy.partition``, mask, ``waverec2``; image by image in one thread,
-  or shared by two (it releases the GIL in its transforms). It has no ``cdf53``.
-- pytorch_wavelets: ``DWTForward`` and ``DWTInverse`` on the whole batch as one tensor, ``torch.topk`` per image, on the
-  CPU with torch's own threads. Even sizes only. It has no ``cdf53``.
-- Plain NumPy integers (:mod:`wavestream.kernels.reference`): the only peer for ``cdf53`` that keeps its definition.
-- Copy: ``numpy.copyto``, the floor that memory sets.
+For ``cdf53`` there is also our own reference in plain NumPy (:mod:`wavestream.kernels.reference`), the only one that
+keeps its definition.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
 
 import numpy as np
-import pywt
 import torch
-from numpy.typing import NDArray
 
+from wavestream.benchmarks import dwt_peers
+from wavestream.benchmarks.cases import Case
+from wavestream.benchmarks.dwt_peers import Bands, Images, Peer, float_images
+from wavestream.benchmarks.rounds import shared
 from wavestream.kernels.reference import inject_reference
 from wavestream.kernels.select import kept_count
+from wavestream.kernels.wavelets import INTEGER_WAVELET
 
-Images = NDArray[Any]
-
-
-def pywavelets_one(image: Images, keep: float, wavelet: str, levels: int) -> Images:
-    """One (rows, cols) float32 image through PyWavelets."""
-    coefficients = pywt.wavedec2(image, wavelet, mode="periodization", level=levels)
-    array, slices = pywt.coeffs_to_array(coefficients)
-    magnitudes = np.abs(array)
-    count = kept_count(keep, *image.shape)
-    threshold = np.partition(magnitudes, magnitudes.size - count, axis=None)[magnitudes.size - count]
-    array[magnitudes < threshold] = 0
-    kept = pywt.array_to_coeffs(array, slices, output_format="wavedec2")
-    restored: Images = pywt.waverec2(kept, wavelet, mode="periodization")
-    return restored[: image.shape[0], : image.shape[1]]
+# Up to a coefficient out of so many torch.topk keeps a heap, above it sorts halves as numpy.partition does.
+_FEW = 64
 
 
-def pywavelets(
-    images: Images, out: Images, keep: float, wavelet: str, levels: int, pool: ThreadPoolExecutor | None = None
-) -> Images:
-    """A (batch, rows, cols) float32 batch through PyWavelets, by the threads of ``pool`` if there is one."""
-
-    def one(index: int) -> None:
-        out[index] = pywavelets_one(images[index], keep, wavelet, levels)
-
-    list((map if pool is None else pool.map)(one, range(len(images))))
-    return out
-
-
-def pytorch_wavelets(wavelet: str, levels: int) -> Callable[[Images, Images, float], Images] | None:
-    """A function (images, out, keep) through pytorch_wavelets, or None where that is not installed."""
-    try:
-        from pytorch_wavelets import DWTForward, DWTInverse
-    except ImportError:
-        return None
-    forward = DWTForward(J=levels, wave=wavelet, mode="periodization")
-    inverse = DWTInverse(wave=wavelet, mode="periodization")
-
-    def run(images: Images, out: Images, keep: float) -> Images:
+def kth_largest(values: Images, count: int) -> float:
+    """The ``count``-th largest of a flat float32 array."""
+    if count * _FEW <= values.size:
         with torch.inference_mode():
-            low, high = forward(torch.from_numpy(images)[:, None])
-            parts = [low, *high]
-            magnitudes = torch.cat([part.flatten(1) for part in parts], 1).abs_()
-            count = kept_count(keep, *images.shape[1:])
-            threshold = magnitudes.topk(count, sorted=False).values.amin(1)
-            for part in parts:
-                bound = threshold.reshape(-1, *[1] * (part.ndim - 1))
-                part.masked_fill_(part.abs() < bound, 0)
-            out[...] = inverse((low, high))[:, 0].numpy()
-        return out
-
-    return run
+            return float(torch.from_numpy(values).topk(count, sorted=False).values.min())
+    return float(np.partition(values, values.size - count)[values.size - count])
 
 
-def reference(images: Images, out: Images, keep: float, wavelet: str, levels: int) -> Images:
-    """The reference of ``cdf53``, image by image."""
-    for image, result in zip(images, out, strict=True):
-        result[...] = inject_reference(image, keep, wavelet, levels)
-    return out
+def keep_largest(bands: Bands, count: int, image: int) -> None:
+    """Set all but the ``count`` largest coefficients of one image of the batch, ties aside, to 0."""
+    own = [band[image] for band in bands]
+    magnitudes = np.empty(sum(band.size for band in own), np.float32)
+    begin = 0
+    for band in own:
+        np.abs(band, out=magnitudes[begin : begin + band.size].reshape(band.shape))
+        begin += band.size
+    threshold = kth_largest(magnitudes, count)
+    begin = 0
+    for band in own:
+        np.multiply(band, magnitudes[begin : begin + band.size].reshape(band.shape) >= threshold, out=band)
+        begin += band.size
 
 
-def peers_of(
-    images: Images, keep: float, wavelet: str, levels: int, pool: ThreadPoolExecutor
-) -> dict[str, Callable[[], Images]]:
-    """The peers that can do this, by name; each call makes the whole batch anew into memory of its own."""
+def artifact(peer: Peer, images: Images, keep: float, threads: int) -> list[Images]:
+    """The artifact of a (batch, rows, cols) float32 batch, in parts.
 
-    def mine() -> Images:
-        return np.zeros_like(images)
+    Args:
+        peer: the transform.
+        images: of values in any unit; not changed.
+        keep: fraction of coefficients kept.
+        threads: to use; those of torch are set elsewhere.
+    """
+    rows, cols = images.shape[1:]
+    count = kept_count(keep, rows, cols)
 
-    if wavelet == "cdf53":
-        return {"NumPy reference": partial(reference, images, mine(), keep, wavelet, levels)}
-    peers: dict[str, Callable[[], Images]] = {
-        "PyWavelets, 1 thread": partial(pywavelets, images, mine(), keep, wavelet, levels),
-        "PyWavelets, 2 threads": partial(pywavelets, images, mine(), keep, wavelet, levels, pool),
+    def one(part: Images, threads: int) -> Images:
+        coefficients = peer.forward(part)
+        shared(partial(keep_largest, peer.bands(coefficients), count), threads, range(len(part)))
+        return peer.inverse(coefficients)[:, :rows, :cols]
+
+    if peer.own_threads:
+        return [one(part, threads) for part in peer.parts(images)]
+    return shared(partial(one, threads=1), threads, peer.parts(images))
+
+
+def reference(images: Images, keep: float, wavelet: str, levels: int, threads: int) -> list[Images]:
+    """Our own reference, image by image."""
+
+    def one(image: Images) -> Images:
+        return inject_reference(image, keep, wavelet, levels)[None]
+
+    return shared(one, threads, images)
+
+
+def peers_of(case: Case, threads: int) -> dict[str, Callable[[], list[Images]]]:
+    """The peers by name; each call makes the whole batch anew, as (n, rows, cols) parts."""
+    images = float_images(case.images())
+    peers: dict[str, Callable[[], list[Images]]] = {
+        name: partial(artifact, peer, images, case.keep, threads)
+        for name, peer in dwt_peers.peers_of(case.wavelet, case.levels).items()
     }
-    in_torch = pytorch_wavelets(wavelet, levels)
-    if in_torch is not None:
-        peers["pytorch_wavelets"] = partial(in_torch, images, mine(), keep)
+    if case.wavelet == INTEGER_WAVELET:
+        arguments = (case.keep, case.wavelet, case.levels, threads)
+        peers["NumPy reference"] = partial(reference, case.images(), *arguments)
     return peers

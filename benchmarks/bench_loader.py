@@ -8,15 +8,10 @@ interleaved, so that a slow moment of the machine hits every contestant.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +19,7 @@ import numpy as np
 import torch
 
 from wavestream.benchmarks.loader_peers import PngFolders, PyWaveletsOnTheFly, write_png_folders
+from wavestream.benchmarks.rounds import circumstances
 from wavestream.bindings.loader import DataLoader
 from wavestream.engine.artifacts import Artifacts
 from wavestream.engine.ingest import IngestConfig, ingest
@@ -134,19 +130,10 @@ def table_of(speeds: dict[str, list[float]]) -> str:
 
 
 def heading_of(setting: Setting, store: Store) -> str:
-    """Hardware, versions, command and commit."""
-    packages = ("wavestream", "torch", "nvidia-dali-cuda130", "pillow", "PyWavelets", "numba", "imagecodecs")
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent, check=False
-    )
+    """What is measured, hardware, versions, command and commit."""
     height, width = store.header.canvas
-    lines = [
-        f"{len(store.split_indices('train'))} images on a {height}x{width} canvas of {store.header.dtype}; {setting}",
-        f"{platform.processor() or platform.machine()}, {len(os.sched_getaffinity(0))} cores, {platform.system()}",
-        ", ".join(f"{name} {version(name)}" for name in packages) + f", Python {platform.python_version()}",
-        f"command: {' '.join(sys.argv)}; commit: {commit.stdout.strip() or 'unknown'}",
-    ]
-    return "\n".join(lines)
+    images = f"{len(store.split_indices('train'))} images on a {height}x{width} canvas of {store.header.dtype}"
+    return circumstances(f"{images}; {setting}")
 
 
 def run(setting: Setting, store: Path | None = None) -> dict[str, list[float]]:

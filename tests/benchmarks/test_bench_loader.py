@@ -32,7 +32,7 @@ def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str], store: P
     assert rows[0].startswith(f"| {BASELINE} |")
     assert rows[0].endswith("| 1.00 |")
     assert all(float(row.split("|")[2]) > 0 for row in rows)
-    assert any("commit:" in line for line in printed)
+    assert any("commit " in line for line in printed)
 
 
 def test_every_contestant_gives_the_same_images_when_clean(store: Path, tmp_path: Path) -> None:
