@@ -13,6 +13,10 @@ class StoreError(WavestreamError):
     """A store that is missing, incomplete, damaged, or written by a newer version."""
 
 
+class CodecError(WavestreamError):
+    """A stream of the ``wavestream.layers`` codec that is damaged, cut short, or of an unknown version."""
+
+
 class MissingExtraError(WavestreamError, ImportError):
     """An optional dependency is not installed.
 

@@ -140,11 +140,16 @@ def _shift_right(builder: ir.IRBuilder, value: ir.Value, by: ir.Value) -> ir.Val
     return builder.ashr(value, splat(builder, builder.trunc(by, INT32)))
 
 
+def _shift_left(builder: ir.IRBuilder, value: ir.Value, by: ir.Value) -> ir.Value:
+    return builder.shl(value, splat(builder, builder.trunc(by, INT32)))
+
+
 _FLOATS_2, _INTEGERS_2 = (FLOATS,) * 3, (INTEGERS,) * 3
 
 fill = _operation(splat, (FLOATS, types.float32), (INTEGERS, types.int32), (INTEGERS, types.uint32))
 add = _operation(lambda b, x, y: b.add(x, y), _INTEGERS_2)
 subtract = _operation(lambda b, x, y: b.sub(x, y), _INTEGERS_2)
+shift_left = _operation(_shift_left, (INTEGERS, INTEGERS, types.int64))
 shift_right = _operation(_shift_right, (INTEGERS, INTEGERS, types.int64))
 absolute = _operation(_absolute, (INTEGERS, INTEGERS))
 multiply = _operation(lambda b, x, y: b.fmul(x, y), _FLOATS_2)

@@ -1,0 +1,264 @@
+"""Encode packed coefficients into the segments of their layers (``docs/format.md``)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wavestream.kernels import layout
+from wavestream.kernels.cpu.compiler import entry, inlined, inner
+from wavestream.kernels.cpu.layer_statistics import choose_tables, token_of
+from wavestream.kernels.cpu.layer_symbols import BEGINS, PLAIN, SIGNED, list_band, list_ll
+from wavestream.kernels.cpu.layer_workspace import coder_of, layer_workspace_for
+from wavestream.kernels.cpu.memory import pointer_to
+from wavestream.kernels.cpu.progress import announced
+from wavestream.kernels.layers import (
+    BITS_OF_RANGE,
+    BLOCK_FLAG,
+    COL,
+    CONTEXTS,
+    HIGH,
+    LL_FLAG,
+    LOWEST_STATE,
+    MOST_STATES,
+    PLANE,
+    PRECISION,
+    ROW,
+    STRIDE,
+    TOKENS,
+    WIDE,
+    Tiling,
+    varint,
+)
+
+_LONG_BITS = BITS_OF_RANGE[2] // 2
+# A state costs about two bytes: one for each so many bytes of a stream.
+_BYTES_PER_STATE = 1024
+# A layer smaller than this is one segment: its finer parts cost less than the bytes that keep them apart.
+_UNDIVIDED_BELOW = 700
+
+
+class Symbols(NamedTuple):
+    """The symbols of a segment, in the order in which they are taken: contexts, value and kind of each."""
+
+    contexts: NDArray[np.uint8]
+    signs: NDArray[np.uint8]
+    values: NDArray[np.int32]
+    kinds: NDArray[np.uint8]
+
+
+@entry
+def _scatter(packed, bands, parts, full, planes_size, work):
+    """Packed coefficients into planes, and zeros into those of ``work``: nothing is known yet."""
+    target, coder = pointer_to(full), coder_of(work)
+    for index in range(planes_size):
+        target[index] = np.int32(0)
+        coder.planes[index] = np.int32(0)
+    for tile in range(len(parts)):
+        for band in range(len(bands)):
+            part, cols = parts[tile, band], bands[band, layout.COLS]
+            start = bands[band, layout.OFFSET] + part[ROW] * cols + part[COL]
+            across, down = (cols, 1) if bands[band, layout.ORIENTATION] == 2 else (1, cols)
+            for y in range(part[HIGH]):
+                for x in range(part[WIDE]):
+                    target[part[PLANE] + y * part[STRIDE] + x] = packed[start + y * down + x * across]
+
+
+@inner
+def _scale_of(full, planes, parts, first_band, last_band, lows):
+    """The shift that brings the magnitudes of a segment to a few units."""
+    total = many = 0
+    for tile in range(len(parts)):
+        for band in range(first_band, last_band):
+            part = parts[tile, band]
+            for y in range(part[HIGH]):
+                row = part[PLANE] + y * part[STRIDE]
+                for x in range(part[WIDE]):
+                    total += abs(np.int64(full[row + x])) if planes[row + x] == 0 else 0
+                    many += planes[row + x] == 0
+    mean, scale = total // max(many, 1), 0
+    lowest = 0
+    for band in range(first_band, last_band):
+        lowest += np.int64(lows[band])
+    if lowest > 0:
+        mean = lowest // (last_band - first_band)
+    while mean >> (scale + 1):
+        scale += 1
+    return min(scale, 15)
+
+
+@entry
+def _list_segment(full, bands, parts, lows, highs, first_band, last_band, symbols, ends, found, work):
+    """The symbols of one segment of one layer, those of tile ``t`` up to ``ends[t]``. Returns the scale.
+
+    ``found[t]`` receives how many coefficients of the tile are in the layer and not 0.
+    """
+    coder, source = coder_of(work), pointer_to(full)
+    scale = _scale_of(source, coder.planes, parts, first_band, last_band, lows)
+    count = 0
+    for tile in range(len(parts)):
+        found[tile] = 0
+        for band in range(first_band, last_band):
+            part, low, high = parts[tile, band], np.int64(lows[band]), np.int64(highs[band])
+            if part[HIGH] == 0 or high < low:
+                continue
+            if band == 0:
+                count, some = list_ll(coder, source, part, low, high, symbols, count)
+            else:
+                parent = parts[tile, band - 3] if band > 3 else parts[tile, 0] * 0
+                count, some = list_band(
+                    coder, source, part, parent, bands[band, layout.ORIENTATION] == 3, low, scale, symbols, count
+                )
+            found[tile] += some
+        ends[tile] = count
+    return scale
+
+
+@inlined
+def _put_word(state, words, at):
+    words[at - 1] = np.uint16(state & 0xFFFF)
+    return state >> 16, at - 1
+
+
+@inlined
+def _put_token(coder, index, context, token, words, at):
+    """Undo ``take_token``: words are written from the end backwards."""
+    state, place = coder.states[index], TOKENS * context + token
+    share = np.int64(coder.frequencies[place])
+    if state >= share << (32 - PRECISION):
+        state, at = _put_word(state, words, at)
+    coder.states[index] = ((state // share) << PRECISION) + state % share + np.int64(coder.starts[place])
+    return at
+
+
+@inlined
+def _put_raw(coder, index, value, bits, words, at):
+    state = coder.states[index]
+    if state >> (32 - bits):
+        state, at = _put_word(state, words, at)
+    coder.states[index] = (state << bits) | value
+    return at
+
+
+@inner
+def _put_group(coder, symbols, first, count, words, at):
+    """One group, in the reverse of the order in which it is taken."""
+    for phase in range(4, -1, -1):
+        for index in range(count - 1, -1, -1):
+            context, kind = np.int64(symbols.contexts[first + index]), symbols.kinds[first + index] & (BEGINS - 1)
+            value, shift = np.int64(symbols.values[first + index]), coder.shifts[context]
+            if kind == PLAIN:
+                if phase == 0:
+                    at = _put_token(coder, index, context, value, words, at)
+                continue
+            token, more, bits = token_of(abs(value), shift)
+            if phase == 0:
+                at = _put_token(coder, index, context, token, words, at)
+            elif phase == 1 and token > 0 and kind == SIGNED:
+                at = _put_token(coder, index, np.int64(symbols.signs[first + index]), np.int64(value < 0), words, at)
+            elif phase == 2 and token > 0 and shift > 0:
+                at = _put_raw(coder, index, (abs(value) - 1) & ((1 << shift) - 1), shift, words, at)
+            elif phase == 3 and bits:
+                short = min(bits, _LONG_BITS)
+                at = _put_raw(coder, index, more & ((1 << short) - 1), short, words, at)
+            elif phase == 4 and bits > _LONG_BITS:
+                at = _put_raw(coder, index, more >> _LONG_BITS, bits - _LONG_BITS, words, at)
+    return at
+
+
+@entry
+def _put_tile(symbols, begin, end, together, words, firsts, work):
+    """One tile's stream: its states in ``work``, its words at the end of ``words``, from the index returned on."""
+    coder = coder_of(work)
+    many, index = 0, 0
+    for place in range(begin, end):
+        if symbols.kinds[place] & BEGINS or index == together:
+            firsts[many] = place
+            many += 1
+            index = 0
+        index += 1
+    for state in range(together):
+        coder.states[state] = LOWEST_STATE
+    at, last = len(words), end
+    for group in range(many - 1, -1, -1):
+        at = _put_group(coder, symbols, firsts[group], last - firsts[group], words, at)
+        last = firsts[group]
+    return at
+
+
+def encode_layers_cpu(
+    packed: NDArray[np.int32], tiling: Tiling, bounds: tuple[NDArray[np.int32], NDArray[np.int32]]
+) -> list[list[bytes]]:
+    """Encode the coefficients of one image.
+
+    Args:
+        packed: (layout.size,) int32, magnitudes up to ``LARGEST_MAGNITUDE``.
+        tiling: of the image.
+        bounds: lowest and highest magnitude of each layer, both (layers, subbands) int32; those of the last begin at 0.
+
+    Returns:
+        the segments of each layer: one, or ``tiling.reductions + 1``; empty where they hold nothing.
+    """
+    with announced("layers (encoder)"):
+        encoder = _Encoder(packed, tiling)
+        return [encoder.layer(low, high) for low, high in zip(*bounds, strict=True)]
+
+
+class _Encoder:
+    """What is known after each layer, and scratch memory, while an image is encoded."""
+
+    def __init__(self, packed: NDArray[np.int32], tiling: Tiling) -> None:
+        self.tiling = tiling
+        self.bands = tiling.layout.table
+        self.work = layer_workspace_for(tiling, 0)
+        self.full = np.empty(tiling.planes_size, np.int32)
+        _scatter(packed, self.bands, tiling.parts, self.full, tiling.planes_size, self.work)
+        # Each coefficient has a symbol at most, in LL three; each block has one.
+        most = packed.size + 2 * tiling.layout.subbands[0].size + int(tiling.blocks[-1])
+        kinds = (np.uint8, np.uint8, np.int32, np.uint8)
+        self.symbols = Symbols(*(np.empty(most, kind) for kind in kinds))
+        self.firsts = np.empty(most, np.int64)
+
+    def layer(self, low: NDArray[np.int32], high: NDArray[np.int32]) -> list[bytes]:
+        """The segments of the next layer."""
+        known = self.work.planes[: self.tiling.planes_size].copy() if self.tiling.reductions else None
+        segments = [self._segment(*self.tiling.bands_of(index), low, high) for index in self._all]
+        if 0 < sum(map(len, segments)) < _UNDIVIDED_BELOW:
+            self.work.planes[: self.tiling.planes_size] = known
+            return [self._segment(0, len(self.bands), low, high)]
+        return segments
+
+    @property
+    def _all(self) -> range:
+        return range(self.tiling.reductions + 1)
+
+    def _segment(self, first: int, last: int, low: NDArray[np.int32], high: NDArray[np.int32]) -> bytes:
+        tiles = self.tiling.tiles
+        ends, found = np.zeros(tiles, np.int64), np.zeros(tiles, np.int64)
+        scale = _list_segment(
+            self.full, self.bands, self.tiling.parts, low, high, first, last, self.symbols, ends, found, self.work
+        )
+        if not found.any():
+            return b""
+        tables = np.zeros(16 * CONTEXTS, np.uint8)
+        first_context = LL_FLAG if first == 0 else BLOCK_FLAG
+        bits, cost = choose_tables(self.symbols, int(ends[-1]), first_context, tables, self.work)
+        together = 1
+        while together < MOST_STATES and 2 * together * _BYTES_PER_STATE <= cost / 8 / np.count_nonzero(found):
+            together *= 2
+        begins = np.concatenate([[0], ends[:-1]])
+        streams = [
+            self._tile(int(begin), int(end), together) if some else b""
+            for begin, end, some in zip(begins, ends, found, strict=True)
+        ]
+        head = bytes([scale | (together.bit_length() - 1) << 4]) + tables[: -(-bits // 8)].tobytes()
+        return head + b"".join(varint(len(stream)) for stream in streams[:-1]) + b"".join(streams)
+
+    def _tile(self, begin: int, end: int, together: int) -> bytes:
+        # A symbol takes five words at most.
+        words = np.empty(5 * (end - begin), np.uint16)
+        at = _put_tile(self.symbols, begin, end, together, words, self.firsts, self.work)
+        states = self.work.states[:together].astype("<u4").tobytes()
+        return states + words[at:].astype("<u2").tobytes()

@@ -1,0 +1,170 @@
+"""The layers of an image's coefficients: where each coefficient belongs, and the model that codes it.
+
+A layer holds the coefficients whose weighted magnitude (:mod:`wavestream.kernels.select`) reaches its threshold, and
+not that of a layer before it. The bitstream is specified in ``docs/format.md``; this module holds what all backends
+share: constants, the geometry of tiles and segments, and the magnitudes that each layer holds in each subband. The
+coding itself is in :mod:`wavestream.kernels.cpu.layer_encoder` and :mod:`wavestream.kernels.cpu.layer_decoder`; the
+container around it (header, lengths, checksums) is the engine's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import exp
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wavestream.kernels.layout import Layout, layout_of
+from wavestream.kernels.wavelets import INTEGER_WAVELET
+
+DEFAULT_FRACTIONS = (0.0001, 0.001, 0.01, 0.1)
+MOST_LAYERS = 8
+MOST_LEVELS = 8
+# Magnitudes are below this; a transform of 17 bits stays below 2**22.
+LARGEST_MAGNITUDE = (1 << 22) - 1
+MOST_REDUCTIONS = 3
+MOST_TILES = 1 << 16
+BLOCK = 8
+
+# Contexts, in the order of their tables: first of each kind, and how many there are.
+LL_FLAG, LL_SIGN, LL_VALUE, BLOCK_FLAG, SIGN, COEFFICIENT = 0, 9, 12, 16, 43, 53
+CONTEXTS = 117
+# Signs have as many contexts in HL and LH together, and as many in HH.
+SIGN_CONTEXTS = 5
+# Where the contexts of each kind begin, and whether they code values or flags.
+KINDS = np.array([LL_FLAG, LL_SIGN, LL_VALUE, BLOCK_FLAG, SIGN, COEFFICIENT, CONTEXTS], dtype=np.int64)
+IS_VALUE = np.array([False, False, True, False, False, True])
+
+TOKENS = 16
+PRECISION = 12
+LOWEST_STATE = 1 << 16
+MOST_STATES = 32
+LARGEST_SHIFT = 15
+# Probabilities of the 63 uncertain hazard levels, in units of 2**-16.
+HAZARDS = np.array([round(65536 / (1 + exp(8 - level / 4))) for level in range(63)], dtype=np.int64)
+CERTAIN = 63
+# A token from 13 on stands for a range of values: the first, and its raw bits.
+FIRST_OF_RANGE = (12, 16, 32)
+BITS_OF_RANGE = (2, 4, 18)
+
+# Columns of Tiling.parts.
+ROW, COL, HIGH, WIDE, PLANE, STRIDE = range(6)
+# Room around a tile's part of a subband for the neighbours of its coefficients: above, below, and to the left (which
+# is to the right of the row before).
+_ABOVE, _BELOW, _BESIDE = 2, 2, 16
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How the coefficients of one image are cut into tiles and segments.
+
+    Attributes:
+        layout: of the coefficients.
+        tile: (rows, cols) of a tile in pixels, multiples of ``2**levels``.
+        tiles: number of tiles.
+        parts: (tiles, subbands, 6) int64, the part of each subband that belongs to each tile: first row and column in
+            the subband, height and width in scan orientation (``LH`` is transposed; 0 where empty), where its first
+            coefficient lies in a buffer of planes with room around, and the distance of its rows there.
+        planes_size: elements of that buffer.
+        blocks: (tiles * subbands + 1,) int64, number of blocks of 8 x 8 coefficients in all parts before each.
+    """
+
+    layout: Layout
+    tile: tuple[int, int]
+    tiles: int
+    parts: NDArray[np.int64]
+    planes_size: int
+    blocks: NDArray[np.int64]
+
+    @property
+    def reductions(self) -> int:
+        """How often the image can be halved by leaving out segments: 1 to 3."""
+        return min(self.layout.levels, MOST_REDUCTIONS)
+
+    def bands_of(self, segment: int) -> tuple[int, int]:
+        """The subbands (first, one past the last) of a segment."""
+        end = 1 + 3 * (self.layout.levels - self.reductions + segment)
+        return (0 if segment == 0 else end - 3), end
+
+
+@lru_cache(maxsize=256)
+def tiling_of(rows: int, cols: int, levels: int, tile: tuple[int, int]) -> Tiling:
+    """The tiling of an image of ``rows`` x ``cols`` pixels.
+
+    Args:
+        rows, cols, levels: of the image and its transform.
+        tile: (rows, cols) of a tile in pixels, multiples of ``2**levels``.
+    """
+    layout = layout_of(rows, cols, INTEGER_WAVELET, levels)
+    tile_rows, tile_cols = tile
+    grid = -(-rows // tile_rows), -(-cols // tile_cols)
+    parts = np.zeros((grid[0] * grid[1], len(layout.subbands), 6), np.int64)
+    end = _BESIDE
+    for number, (i, j) in enumerate(np.ndindex(grid)):
+        for index, band in enumerate(layout.subbands):
+            high, wide = tile_rows >> band.level, tile_cols >> band.level
+            row, col = min(i * high, band.rows), min(j * wide, band.cols)
+            high, wide = min(high, band.rows - row), min(wide, band.cols - col)
+            if high * wide == 0:
+                high = wide = 0
+            if band.orientation == "LH":
+                high, wide = wide, high
+            stride = _BESIDE + -(-wide // 16) * 16
+            parts[number, index] = row, col, high, wide, end + _ABOVE * stride, stride
+            end += (_ABOVE + high + _BELOW) * stride
+    counts = -(-parts[..., HIGH] // BLOCK) * -(-parts[..., WIDE] // BLOCK)
+    blocks = np.concatenate([[0], np.cumsum(counts)])
+    for array in (parts, blocks):
+        array.flags.writeable = False
+    # Sixteen at a time are read beyond the last.
+    return Tiling(layout, tile, len(parts), parts, end + 2 * _BESIDE, blocks)
+
+
+def chosen_tile(rows: int, cols: int, levels: int) -> tuple[int, int]:
+    """The tile that the encoder takes: equal parts of about 512 pixels a side."""
+    unit = 1 << levels
+
+    def side(length: int) -> int:
+        return -(-length // (max(1, round(length / 512)) * unit)) * unit
+
+    return side(rows), side(cols)
+
+
+def lowest_magnitudes(threshold: float, layout: Layout) -> NDArray[np.int32]:
+    """The smallest magnitude of each subband whose weighted magnitude reaches ``threshold``: (subbands,) int32.
+
+    0 for a threshold of 0, which every coefficient reaches; at most :data:`LARGEST_MAGNITUDE` + 1.
+    """
+    limit, goal = LARGEST_MAGNITUDE + 1, np.float32(threshold)
+    if goal <= 0:
+        return np.zeros(len(layout.subbands), np.int32)
+    weights = layout.weights
+    near = np.floor(np.minimum(np.float64(goal) / weights, limit)).astype(np.int64)
+    # float32(m) * weight rises with m; rounding moves the answer by one at most.
+    for magnitude in (near + 1, near, near - 1):
+        reached = magnitude.astype(np.float32) * weights >= goal
+        near = np.where(reached & (magnitude >= 1), magnitude, near)
+    beyond = near.astype(np.float32) * weights < goal
+    return np.minimum(np.where(beyond, near + 2, np.maximum(near, 1)), limit).astype(np.int32)
+
+
+def layer_bounds(thresholds: NDArray[np.float32], layout: Layout) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The magnitudes of each layer in each subband, both (layers, subbands) int32, inclusive.
+
+    Args:
+        thresholds: (layers,) float32, not ascending, that of a last layer 0.
+    """
+    low = np.stack([lowest_magnitudes(float(threshold), layout) for threshold in thresholds])
+    high = np.concatenate([np.full((1, low.shape[1]), LARGEST_MAGNITUDE, np.int32), low[:-1] - 1])
+    return low, high
+
+
+def varint(value: int) -> bytes:
+    """A number below 2**32 in seven bits per byte, lowest first."""
+    groups = []
+    while value > 127:
+        groups.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*groups, value])
