@@ -13,7 +13,16 @@ import google_crc32c
 import numpy as np
 
 from wavestream.engine.errors import CodecError
-from wavestream.kernels.layers import DEFAULT_FRACTIONS, MOST_LAYERS, MOST_LEVELS, MOST_REDUCTIONS, MOST_TILES, varint
+from wavestream.kernels.layers import (
+    DEFAULT_FRACTIONS,
+    MOST_LAYERS,
+    MOST_LEVELS,
+    MOST_REDUCTIONS,
+    MOST_TILES,
+    SMALLEST_TILE,
+    varint,
+)
+from wavestream.kernels.wavelets import INTEGER_WAVELET, max_levels
 
 MAGIC = b"WL"
 VERSION = 1
@@ -141,7 +150,11 @@ def read_header(data: Any) -> LayersHeader:
     rows, cols = stream.number("rows", 1, LARGEST_SIDE), stream.number("columns", 1, LARGEST_SIDE)
     if rows * cols > MOST_PIXELS:
         raise CodecError(f"expected an image of at most {MOST_PIXELS} pixels, found {rows} x {cols}")
-    tile = (stream.number("rows of a tile", 1, 1 << 32) << levels, stream.number("columns", 1, 1 << 32) << levels)
+    if levels > max_levels(rows, cols, INTEGER_WAVELET):
+        raise CodecError(f"expected fewer levels for {rows} x {cols} pixels at byte 3, found {levels}")
+    least = -(-SMALLEST_TILE >> levels)
+    sides = [stream.number("a side of the tiles", least, (1 << 32) - 1) for _ in range(2)]
+    tile = (sides[0] << levels, sides[1] << levels)
     if -(-rows // tile[0]) * -(-cols // tile[1]) > MOST_TILES:
         raise CodecError(f"expected at most {MOST_TILES} tiles, found {rows} x {cols} pixels in tiles of {tile}")
     folded = stream.number("the lowest value", 0, 2 * (HIGHEST_VALUE + 1))
@@ -209,24 +222,26 @@ def write_layer(before: bytes, threshold: float | None, segments: Sequence[bytes
     return before + head + struct.pack("<I", first) + others + b"".join(segments)
 
 
-def read_layer(data: memoryview, header: LayersHeader, number: int, start: int, highest: float) -> Layer:
+def read_layer(data: memoryview, header: LayersHeader, before: Sequence[Layer]) -> Layer:
     """The header of a layer; its segments are not touched, and may lie beyond the end of ``data``.
 
     Args:
         data: the stream.
         header: of the stream.
-        number: of the layer, from 0.
-        start: its first byte.
-        highest: threshold of the layer before.
+        before: the layers before it.
 
     Raises:
         CodecError: cut short, or something that the format does not allow.
     """
+    number = len(before)
+    start, highest = (before[-1].end, before[-1].threshold) if before else (header.size, math.inf)
     stream = _Bytes(data, start)
     name = f"layer {number + 1}"
     many = stream.take(1, f"{name}'s number of segments")[0]
-    if many not in (1, header.reductions + 1):
-        raise CodecError(f"{name}: expected 1 or {header.reductions + 1} segments at byte {start}, found {many}")
+    # A layer in one piece needs all that was coded before it.
+    fewest = len(before[-1].segments) if before else 1
+    if many not in (fewest, header.reductions + 1):
+        raise CodecError(f"{name}: expected {fewest} or {header.reductions + 1} segments at byte {start}, found {many}")
     threshold = 0.0
     if number < len(header.fractions):
         (threshold,) = struct.unpack("<f", stream.take(4, f"{name}'s threshold"))

@@ -195,8 +195,10 @@ def decode_image(data: Any, keep: float = 1.0, reduction: int = 0, out: NDArray[
     shape = -(-header.rows >> reduction), -(-header.cols >> reduction)
     if out is None:
         out = np.empty(shape, header.dtype)
-    elif out.ndim != 2 or out.dtype != header.dtype or not out.flags.c_contiguous or out.shape < shape:
-        raise ValueError(f"out must be C-contiguous {header.dtype} of at least {shape}, got {out.dtype} {out.shape}")
+    elif not _fits(out, shape, header.dtype):
+        raise ValueError(
+            f"out must be C-contiguous, writeable {header.dtype} of at least {shape}, got {out.dtype} {out.shape}"
+        )
     stored = _is_stored(header.fractions, keep)
     target = out if header.dtype != np.int8 else np.empty(shape, np.int16)
     if stored:
@@ -206,6 +208,11 @@ def decode_image(data: Any, keep: float = 1.0, reduction: int = 0, out: NDArray[
     if target is not out:
         out[: shape[0], : shape[1]] = target
     return out
+
+
+def _fits(out: NDArray[Any], shape: tuple[int, int], dtype: np.dtype[Any]) -> bool:
+    usable = out.ndim == 2 and out.dtype == dtype and out.flags.c_contiguous and out.flags.writeable
+    return usable and out.shape[0] >= shape[0] and out.shape[1] >= shape[1]
 
 
 def _decode_stored(data: Any, last: int, reduction: int, out: NDArray[Any]) -> None:
@@ -243,12 +250,10 @@ def _checked_layers(data: Any, last: int, reduction: int) -> tuple[LayersHeader,
     """The header and the layers up to number ``last``, their checksums checked."""
     header, view = read_header(data), memoryview(data).cast("B")
     layers: list[Layer] = []
-    start, highest = header.size, np.inf
     for number in range(last + 1):
-        layer = read_layer(view, header, number, start, highest)
+        layer = read_layer(view, header, layers)
         check_layer(view, header, number, layer, layer.segments_for(header.reductions, reduction))
         layers.append(layer)
-        start, highest = layer.end, layer.threshold
     return header, layers
 
 

@@ -25,7 +25,9 @@ MOST_LEVELS = 8
 # Magnitudes are below this; a transform of 17 bits stays below 2**22.
 LARGEST_MAGNITUDE = (1 << 22) - 1
 MOST_REDUCTIONS = 3
-MOST_TILES = 1 << 16
+MOST_TILES, SMALLEST_TILE = 1 << 16, 64
+# Tilings of more tiles are not kept: each part takes some 50 bytes.
+_CACHED_TILES = 64
 BLOCK = 8
 
 # Contexts, in the order of their tables: first of each kind, and how many there are.
@@ -89,37 +91,41 @@ class Tiling:
         return (0 if segment == 0 else end - 3), end
 
 
-@lru_cache(maxsize=256)
 def tiling_of(rows: int, cols: int, levels: int, tile: tuple[int, int]) -> Tiling:
     """The tiling of an image of ``rows`` x ``cols`` pixels.
 
     Args:
         rows, cols, levels: of the image and its transform.
-        tile: (rows, cols) of a tile in pixels, multiples of ``2**levels``.
+        tile: (rows, cols) of a tile in pixels, multiples of ``2**levels``, at least :data:`SMALLEST_TILE`.
     """
+    tiles = -(-rows // tile[0]) * -(-cols // tile[1])
+    return (_kept_tiling if tiles <= _CACHED_TILES else _tiling)(rows, cols, levels, tile)
+
+
+def _tiling(rows: int, cols: int, levels: int, tile: tuple[int, int]) -> Tiling:
     layout = layout_of(rows, cols, INTEGER_WAVELET, levels)
-    tile_rows, tile_cols = tile
-    grid = -(-rows // tile_rows), -(-cols // tile_cols)
-    parts = np.zeros((grid[0] * grid[1], len(layout.subbands), 6), np.int64)
-    end = _BESIDE
-    for number, (i, j) in enumerate(np.ndindex(grid)):
-        for index, band in enumerate(layout.subbands):
-            high, wide = tile_rows >> band.level, tile_cols >> band.level
-            row, col = min(i * high, band.rows), min(j * wide, band.cols)
-            high, wide = min(high, band.rows - row), min(wide, band.cols - col)
-            if high * wide == 0:
-                high = wide = 0
-            if band.orientation == "LH":
-                high, wide = wide, high
-            stride = _BESIDE + -(-wide // 16) * 16
-            parts[number, index] = row, col, high, wide, end + _ABOVE * stride, stride
-            end += (_ABOVE + high + _BELOW) * stride
+    i, j = np.indices((-(-rows // tile[0]), -(-cols // tile[1]))).reshape(2, -1)
+    parts = np.zeros((len(i), len(layout.subbands), 6), np.int64)
+    for index, band in enumerate(layout.subbands):
+        high, wide = tile[0] >> band.level, tile[1] >> band.level
+        row, col = np.minimum(i * high, band.rows), np.minimum(j * wide, band.cols)
+        sizes = [np.minimum(high, band.rows - row), np.minimum(wide, band.cols - col)]
+        if band.orientation == "LH":
+            sizes.reverse()
+        sizes = np.where(sizes[0] * sizes[1] == 0, 0, sizes)
+        parts[:, index] = np.stack([row, col, *sizes, row, _BESIDE + -(-sizes[1] // 16) * 16], axis=-1)
+    rooms = ((_ABOVE + parts[..., HIGH] + _BELOW) * parts[..., STRIDE]).ravel()
+    ends = _BESIDE + np.cumsum(rooms)
+    parts[..., PLANE] = (ends - rooms).reshape(parts.shape[:2]) + _ABOVE * parts[..., STRIDE]
     counts = -(-parts[..., HIGH] // BLOCK) * -(-parts[..., WIDE] // BLOCK)
     blocks = np.concatenate([[0], np.cumsum(counts)])
     for array in (parts, blocks):
         array.flags.writeable = False
     # Sixteen at a time are read beyond the last.
-    return Tiling(layout, tile, len(parts), parts, end + 2 * _BESIDE, blocks)
+    return Tiling(layout, tile, len(parts), parts, int(ends[-1]) + 2 * _BESIDE, blocks)
+
+
+_kept_tiling = lru_cache(maxsize=256)(_tiling)
 
 
 def chosen_tile(rows: int, cols: int, levels: int) -> tuple[int, int]:
@@ -127,7 +133,7 @@ def chosen_tile(rows: int, cols: int, levels: int) -> tuple[int, int]:
     unit = 1 << levels
 
     def side(length: int) -> int:
-        return -(-length // (max(1, round(length / 512)) * unit)) * unit
+        return max(-(-length // (max(1, round(length / 512)) * unit)), -(-SMALLEST_TILE // unit)) * unit
 
     return side(rows), side(cols)
 

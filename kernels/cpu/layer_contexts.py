@@ -29,7 +29,7 @@ from wavestream.kernels.cpu.lanes import (
     zip_low,
 )
 from wavestream.kernels.cpu.memory import load, store
-from wavestream.kernels.layers import BLOCK, BLOCK_FLAG, COEFFICIENT, HIGH, LL_SIGN, PLANE, STRIDE
+from wavestream.kernels.layers import BLOCK, BLOCK_FLAG, COEFFICIENT, HIGH, LL_SIGN, PLANE, STRIDE, WIDE
 
 # An entry of a row's list: the column and the context of the sign, shifted by these, and the context.
 COLUMN_SHIFT, SIGN_SHIFT = 12, 8
@@ -118,49 +118,60 @@ def list_row(plane, at, stride, wide, diagonal, scale, parents, idle, columns, e
     return listed
 
 
-@inlined
-def _class_of(count):
-    return 0 if count == 0 else (1 if count < 3 else 2)
-
-
 @inner
-def _count_known(plane, at, stride, high, wide):
-    """Coefficients that are not 0 in a block."""
+def _class_of_known(plane, at, stride, high, wide):
+    """0 where all coefficients of a block are 0, 1 for one or two that are not, 2 for more."""
     count = 0
     for y in range(high):
         for x in range(wide):
             count += plane[at + y * stride + x] != 0
-    return count
+        if count > 2:
+            return 2
+    return 1 if count else 0
 
 
 @inner
-def block_contexts(
-    plane, at, stride, high, wide, above, parents, parent_at, parent_stride, parent_high, parent_wide, out
-):
-    """The context of each block's flag, for one row of blocks of ``high`` x ``wide`` coefficients at ``plane[at:]``.
+def block_contexts(plane, part, top, above, active, parent, parent_active, out):
+    """The context of each block's flag, for the row of blocks that begins with row ``top`` of ``part``.
 
-    ``above[1:]`` holds the flags of the row of blocks above, with 0 before and after; ``parents[parent_at:]`` are the
-    ``parent_high`` x ``parent_wide`` parents of all of them.
+    ``above[1:]`` holds the flags of the row of blocks above, with 0 before and after. ``active`` and ``parent_active``
+    tell which blocks of the part and of its parent hold anything but zeros.
     """
-    half = BLOCK // 2
-    for block in range((wide + BLOCK - 1) // BLOCK):
-        x = block * BLOCK
+    half, wide, stride = BLOCK // 2, part[WIDE], part[STRIDE]
+    at, high = part[PLANE] + top * stride, min(BLOCK, part[HIGH] - top)
+    blocks, parent_blocks = (wide + BLOCK - 1) // BLOCK, (parent[WIDE] + BLOCK - 1) // BLOCK
+    parent_at = parent[PLANE] + top // 2 * parent[STRIDE]
+    parent_high = min(half, parent[HIGH] - top // 2)
+    for block in range(blocks):
         flags = np.int64(above[block]) + np.int64(above[block + 1]) + np.int64(above[block + 2])
-        known = _count_known(plane, at + x, stride, high, min(BLOCK, wide - x))
-        width = min(half, max(0, parent_wide - block * half))
-        over = _count_known(parents, parent_at + block * half, parent_stride, parent_high, width)
-        out[block] = BLOCK_FLAG + 9 * min(flags, 2) + 3 * _class_of(known) + _class_of(over)
+        known = over = 0
+        if active[top // BLOCK * blocks + block]:
+            known = _class_of_known(plane, at + block * BLOCK, stride, high, min(BLOCK, wide - block * BLOCK))
+        width = min(half, parent[WIDE] - block * half)
+        if parent_high > 0 and width > 0 and parent_active[top // (2 * BLOCK) * parent_blocks + block // 2]:
+            over = _class_of_known(plane, parent_at + block * half, parent[STRIDE], parent_high, width)
+        out[block] = BLOCK_FLAG + 9 * min(flags, 2) + 3 * known + over
 
 
 @inner
-def set_idle(coder, flags, blocks, cols):
-    """Note which columns are not to be listed: those of blocks without a flag, and those beyond the last."""
+def open_blocks(coder, flags, blocks, cols, active):
+    """Note which columns of a row of blocks are to be listed: those of blocks with a flag; whether there are any.
+
+    ``flags[1:]`` gets 0 before and after; ``active`` are the bytes of these blocks.
+    """
+    some = 0
     flags[0] = flags[blocks + 1] = 0
+    for block in range(blocks):
+        some |= flags[block + 1]
+        active[block] |= np.uint8(flags[block + 1])
+    if some == 0:
+        return False
     for block in range(blocks):
         for x in range(BLOCK * block, BLOCK * block + BLOCK):
             coder.idle[x] = np.int32(1 - flags[block + 1])
     for x in range(cols, cols + LANES):
         coder.idle[x] = np.int32(1)
+    return True
 
 
 @inlined

@@ -13,7 +13,7 @@ from wavestream.kernels.cpu.layer_contexts import (
     around_ll,
     block_contexts,
     list_row,
-    set_idle,
+    open_blocks,
     set_parents,
     sign_context,
 )
@@ -100,8 +100,10 @@ def _decode_ll(coder, part, low, high, at, end):
 
 
 @inner
-def _decode_band(coder, part, parent, diagonal, low, high, scale, together, at, end, active):
-    """The coefficients of a subband other than LL in one tile; ``active`` points at the bytes of its blocks.
+def _decode_band(coder, part, parent, diagonal, low, high, scale, together, at, end, active, parent_active):
+    """The coefficients of a subband other than LL in one tile.
+
+    ``active`` and ``parent_active`` point at the bytes of its blocks, and of its parent's.
 
     Returns the place of the next word, -1 where something is wrong.
     """
@@ -114,25 +116,15 @@ def _decode_band(coder, part, parent, diagonal, low, high, scale, together, at, 
     for top in range(0, rows, BLOCK):
         if at > end:
             return -1
-        height, half = min(BLOCK, rows - top), BLOCK // 2
-        over = parent[PLANE] + top // 2 * parent[STRIDE]
-        block_contexts(
-            plane, part[PLANE] + top * stride, stride, height, cols, above, plane, over, parent[STRIDE],
-            min(half, max(0, parent[HIGH] - top // 2)), parent[WIDE], coder.contexts,
-        )  # fmt: skip
+        block_contexts(plane, part, top, above, active, parent, parent_active, coder.contexts)
         at = take_flags(coder, blocks, together, at, coder.contexts, advance(flags, 1))
         if at < 0:
             return -1
-        some = 0
-        for block in range(blocks):
-            held = flags[block + 1]
-            some |= held
-            active[top // BLOCK * blocks + block] |= np.uint8(held)
-        set_idle(coder, flags, blocks, cols)
+        some = open_blocks(coder, flags, blocks, cols, advance(active, top // BLOCK * blocks))
         flags, above = above, flags
         if not some:
             continue
-        for y in range(top, top + height):
+        for y in range(top, min(top + BLOCK, rows)):
             row = part[PLANE] + y * stride
             set_parents(coder, parent, y, cols, scale)
             listed = list_row(
@@ -222,11 +214,13 @@ def _decode_segment(data, segment, bands, parts, lows, highs, first_active, acti
             if band == 0:
                 place = _decode_ll(coder, part, low, high, place, words)
             else:
-                # A tile without a parent of its own takes LL's part, of no size for this purpose.
-                parent = parts[tile, band - 3] if band > 3 else parts[tile, 0] * 0
+                # Without a parent, LL's part with no size stands for it.
+                over = band - 3 if band > 3 else 0
+                parent = parts[tile, over] if over else parts[tile, over] * 0
                 place = _decode_band(
                     coder, part, parent, bands[band, layout.ORIENTATION] == HH, low, high, scale, together, place,
                     words, advance(active, first_active[tile * len(bands) + band]),
+                    advance(active, first_active[tile * len(bands) + over]),
                 )  # fmt: skip
             if place < 0:
                 return _STREAM

@@ -12,7 +12,7 @@ from wavestream.kernels.cpu.compiler import entry, inlined, inner
 from wavestream.kernels.cpu.layer_statistics import choose_tables, token_of
 from wavestream.kernels.cpu.layer_symbols import BEGINS, PLAIN, SIGNED, list_band, list_ll
 from wavestream.kernels.cpu.layer_workspace import coder_of, layer_workspace_for
-from wavestream.kernels.cpu.memory import pointer_to
+from wavestream.kernels.cpu.memory import advance, pointer_to
 from wavestream.kernels.cpu.progress import announced
 from wavestream.kernels.layers import (
     BITS_OF_RANGE,
@@ -33,6 +33,7 @@ from wavestream.kernels.layers import (
     varint,
 )
 
+LH, HH = layout.ORIENTATIONS.index("LH"), layout.ORIENTATIONS.index("HH")
 _LONG_BITS = BITS_OF_RANGE[2] // 2
 # A state costs about two bytes: one for each so many bytes of a stream.
 _BYTES_PER_STATE = 1024
@@ -60,7 +61,7 @@ def _scatter(packed, bands, parts, full, planes_size, work):
         for band in range(len(bands)):
             part, cols = parts[tile, band], bands[band, layout.COLS]
             start = bands[band, layout.OFFSET] + part[ROW] * cols + part[COL]
-            across, down = (cols, 1) if bands[band, layout.ORIENTATION] == 2 else (1, cols)
+            across, down = (cols, 1) if bands[band, layout.ORIENTATION] == LH else (1, cols)
             for y in range(part[HIGH]):
                 for x in range(part[WIDE]):
                     target[part[PLANE] + y * part[STRIDE] + x] = packed[start + y * down + x * across]
@@ -90,12 +91,14 @@ def _scale_of(full, planes, parts, first_band, last_band, lows):
 
 
 @entry
-def _list_segment(full, bands, parts, lows, highs, first_band, last_band, symbols, ends, found, work):
+def _list_segment(
+    full, bands, parts, lows, highs, first_band, last_band, first_active, active, symbols, ends, found, work
+):
     """The symbols of one segment of one layer, those of tile ``t`` up to ``ends[t]``. Returns the scale.
 
     ``found[t]`` receives how many coefficients of the tile are in the layer and not 0.
     """
-    coder, source = coder_of(work), pointer_to(full)
+    coder, source, blocks = coder_of(work), pointer_to(full), pointer_to(active)
     scale = _scale_of(source, coder.planes, parts, first_band, last_band, lows)
     count = 0
     for tile in range(len(parts)):
@@ -107,10 +110,13 @@ def _list_segment(full, bands, parts, lows, highs, first_band, last_band, symbol
             if band == 0:
                 count, some = list_ll(coder, source, part, low, high, symbols, count)
             else:
-                parent = parts[tile, band - 3] if band > 3 else parts[tile, 0] * 0
+                over = band - 3 if band > 3 else 0
+                parent = parts[tile, over] if over else parts[tile, over] * 0
                 count, some = list_band(
-                    coder, source, part, parent, bands[band, layout.ORIENTATION] == 3, low, scale, symbols, count
-                )
+                    coder, source, part, parent, bands[band, layout.ORIENTATION] == HH, low, scale,
+                    advance(blocks, first_active[tile * len(bands) + band]),
+                    advance(blocks, first_active[tile * len(bands) + over]), symbols, count,
+                )  # fmt: skip
             found[tile] += some
         ends[tile] = count
     return scale
@@ -213,7 +219,9 @@ class _Encoder:
         self.tiling = tiling
         self.bands = tiling.layout.table
         self.work = layer_workspace_for(tiling, 0)
+        self.divided = False
         self.full = np.empty(tiling.planes_size, np.int32)
+        self.active = np.zeros(int(tiling.blocks[-1]), np.uint8)
         _scatter(packed, self.bands, tiling.parts, self.full, tiling.planes_size, self.work)
         # Each coefficient has a symbol at most, in LL three; each block has one.
         most = packed.size + 2 * tiling.layout.subbands[0].size + int(tiling.blocks[-1])
@@ -223,10 +231,12 @@ class _Encoder:
 
     def layer(self, low: NDArray[np.int32], high: NDArray[np.int32]) -> list[bytes]:
         """The segments of the next layer."""
-        known = self.work.planes[: self.tiling.planes_size].copy() if self.tiling.reductions else None
+        known, active = self.work.planes[: self.tiling.planes_size].copy(), self.active.copy()
         segments = [self._segment(*self.tiling.bands_of(index), low, high) for index in self._all]
-        if 0 < sum(map(len, segments)) < _UNDIVIDED_BELOW:
-            self.work.planes[: self.tiling.planes_size] = known
+        # Later layers are then divided, too: one in one piece needs all that comes before it.
+        self.divided |= sum(map(len, segments)) >= _UNDIVIDED_BELOW
+        if not self.divided:
+            self.work.planes[: self.tiling.planes_size], self.active = known, active
             return [self._segment(0, len(self.bands), low, high)]
         return segments
 
@@ -238,8 +248,9 @@ class _Encoder:
         tiles = self.tiling.tiles
         ends, found = np.zeros(tiles, np.int64), np.zeros(tiles, np.int64)
         scale = _list_segment(
-            self.full, self.bands, self.tiling.parts, low, high, first, last, self.symbols, ends, found, self.work
-        )
+            self.full, self.bands, self.tiling.parts, low, high, first, last, self.tiling.blocks, self.active,
+            self.symbols, ends, found, self.work,
+        )  # fmt: skip
         if not found.any():
             return b""
         tables = np.zeros(16 * CONTEXTS, np.uint8)

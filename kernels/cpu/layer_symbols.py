@@ -17,7 +17,7 @@ from wavestream.kernels.cpu.layer_contexts import (
     around_ll,
     block_contexts,
     list_row,
-    set_idle,
+    open_blocks,
     set_parents,
     sign_context,
 )
@@ -69,8 +69,8 @@ def list_ll(coder, full, part, low, high, symbols, count):
 
 @inner
 def _list_flags(full, plane, part, top, low, flags, contexts, symbols, count):
-    """The flags of a row of blocks; returns where they end, and how many are 1."""
-    cols, stride, some = part[WIDE], part[STRIDE], 0
+    """The flags of a row of blocks; returns where they end."""
+    cols, stride = part[WIDE], part[STRIDE]
     for block in range((cols + BLOCK - 1) // BLOCK):
         held = 0
         for y in range(top, min(top + BLOCK, part[HIGH])):
@@ -78,13 +78,12 @@ def _list_flags(full, plane, part, top, low, flags, contexts, symbols, count):
             for x in range(BLOCK * block, min(BLOCK * block + BLOCK, cols)):
                 held |= plane[row + x] == 0 and full[row + x] != 0 and abs(full[row + x]) >= low
         flags[block] = held
-        some += held
         count = _put(symbols, count, contexts[block], held, PLAIN | (BEGINS if block == 0 else 0))
-    return count, some
+    return count
 
 
 @inner
-def list_band(coder, full, part, parent, diagonal, low, scale, symbols, count):
+def list_band(coder, full, part, parent, diagonal, low, scale, active, parent_active, symbols, count):
     """The symbols of a subband other than LL in one tile, appended at ``count``; returns as :func:`list_ll`."""
     rows, cols, stride, plane = part[HIGH], part[WIDE], part[STRIDE], coder.planes
     blocks = (cols + BLOCK - 1) // BLOCK
@@ -94,18 +93,13 @@ def list_band(coder, full, part, parent, diagonal, low, scale, symbols, count):
     for block in range(blocks + 2):
         above[block] = 0
     for top in range(0, rows, BLOCK):
-        height, half = min(BLOCK, rows - top), BLOCK // 2
-        block_contexts(
-            plane, part[PLANE] + top * stride, stride, height, cols, above, plane,
-            parent[PLANE] + top // 2 * parent[STRIDE], parent[STRIDE],
-            min(half, max(0, parent[HIGH] - top // 2)), parent[WIDE], coder.contexts,
-        )  # fmt: skip
-        count, some = _list_flags(full, plane, part, top, low, advance(flags, 1), coder.contexts, symbols, count)
-        set_idle(coder, flags, blocks, cols)
+        block_contexts(plane, part, top, above, active, parent, parent_active, coder.contexts)
+        count = _list_flags(full, plane, part, top, low, advance(flags, 1), coder.contexts, symbols, count)
+        some = open_blocks(coder, flags, blocks, cols, advance(active, top // BLOCK * blocks))
         flags, above = above, flags
         if not some:
             continue
-        for y in range(top, top + height):
+        for y in range(top, min(top + BLOCK, rows)):
             row = part[PLANE] + y * stride
             set_parents(coder, parent, y, cols, scale)
             listed = list_row(
