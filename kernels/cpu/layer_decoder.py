@@ -38,6 +38,7 @@ from wavestream.kernels.layers import (
     SIGN,
     SIGN_CONTEXTS,
     STRIDE,
+    TOKENS,
     WIDE,
     Tiling,
 )
@@ -109,7 +110,8 @@ def _decode_band(coder, part, parent, diagonal, low, high, scale, together, at, 
     """
     rows, cols, stride, plane = part[HIGH], part[WIDE], part[STRIDE], coder.planes
     blocks = (cols + BLOCK - 1) // BLOCK
-    base, sign = max(np.int64(low) - 1, 0), SIGN + (SIGN_CONTEXTS if diagonal else 0)
+    base = max(np.int64(low) - 1, 0)
+    signs = advance(coder.frequencies, TOKENS * (SIGN + (SIGN_CONTEXTS if diagonal else 0)))
     flags, above = coder.flags, advance(coder.flags, coder.many)
     for block in range(blocks + 2):
         above[block] = 0
@@ -133,7 +135,7 @@ def _decode_band(coder, part, parent, diagonal, low, high, scale, together, at, 
             for first in range(0, listed, together):
                 if at > end:
                     return -1
-                at = take_coefficients(coder, first, min(together, listed - first), at, plane, row, sign, base, high)
+                at = take_coefficients(coder, first, min(together, listed - first), at, plane, row, signs, base, high)
                 if at < 0:
                     return -1
     return at

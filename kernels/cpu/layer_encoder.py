@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from wavestream.kernels import layout
 from wavestream.kernels.cpu.compiler import entry, inlined, inner
+from wavestream.kernels.cpu.layer_states import sign_share
 from wavestream.kernels.cpu.layer_statistics import choose_tables, token_of
 from wavestream.kernels.cpu.layer_symbols import BEGINS, PLAIN, SIGNED, list_band, list_ll
 from wavestream.kernels.cpu.layer_workspace import coder_of, layer_workspace_for
@@ -129,14 +130,34 @@ def _put_word(state, words, at):
 
 
 @inlined
-def _put_token(coder, index, context, token, words, at):
-    """Undo ``take_token``: words are written from the end backwards."""
-    state, place = coder.states[index], TOKENS * context + token
-    share = np.int64(coder.frequencies[place])
+def _put_range(coder, index, start, share, words, at):
+    """Undo the taking of a symbol with ``share`` slots from ``start`` on: words are written from the end backwards."""
+    state = coder.states[index]
     if state >= share << (32 - PRECISION):
         state, at = _put_word(state, words, at)
-    coder.states[index] = ((state // share) << PRECISION) + state % share + np.int64(coder.starts[place])
+    coder.states[index] = ((state // share) << PRECISION) + state % share + start
     return at
+
+
+@inlined
+def _put_token(coder, index, context, token, words, at):
+    place = TOKENS * context + token
+    start, share = np.int64(coder.starts[place]), np.int64(coder.frequencies[place])
+    return _put_range(coder, index, start, share, words, at)
+
+
+@inlined
+def _put_signed(coder, index, context, token, sign, negative, words, at):
+    place = TOKENS * context + token
+    start, share = np.int64(coder.starts[place]), np.int64(coder.frequencies[place])
+    if token > 0:
+        positive = sign_share(share, np.int64(coder.frequencies[TOKENS * sign]))
+        if negative:
+            start += positive
+            share -= positive
+        else:
+            share = positive
+    return _put_range(coder, index, start, share, words, at)
 
 
 @inlined
@@ -151,7 +172,7 @@ def _put_raw(coder, index, value, bits, words, at):
 @inner
 def _put_group(coder, symbols, first, count, words, at):
     """One group, in the reverse of the order in which it is taken."""
-    for phase in range(4, -1, -1):
+    for phase in range(3, -1, -1):
         for index in range(count - 1, -1, -1):
             context, kind = np.int64(symbols.contexts[first + index]), symbols.kinds[first + index] & (BEGINS - 1)
             value, shift = np.int64(symbols.values[first + index]), coder.shifts[context]
@@ -160,16 +181,17 @@ def _put_group(coder, symbols, first, count, words, at):
                     at = _put_token(coder, index, context, value, words, at)
                 continue
             token, more, bits = token_of(abs(value), shift)
-            if phase == 0:
+            if phase == 0 and kind == SIGNED:
+                sign = np.int64(symbols.signs[first + index])
+                at = _put_signed(coder, index, context, token, sign, value < 0, words, at)
+            elif phase == 0:
                 at = _put_token(coder, index, context, token, words, at)
-            elif phase == 1 and token > 0 and kind == SIGNED:
-                at = _put_token(coder, index, np.int64(symbols.signs[first + index]), np.int64(value < 0), words, at)
-            elif phase == 2 and token > 0 and shift > 0:
+            elif phase == 1 and token > 0 and shift > 0:
                 at = _put_raw(coder, index, (abs(value) - 1) & ((1 << shift) - 1), shift, words, at)
-            elif phase == 3 and bits:
+            elif phase == 2 and bits:
                 short = min(bits, _LONG_BITS)
                 at = _put_raw(coder, index, more & ((1 << short) - 1), short, words, at)
-            elif phase == 4 and bits > _LONG_BITS:
+            elif phase == 3 and bits > _LONG_BITS:
                 at = _put_raw(coder, index, more >> _LONG_BITS, bits - _LONG_BITS, words, at)
     return at
 
@@ -268,8 +290,8 @@ class _Encoder:
         return head + b"".join(varint(len(stream)) for stream in streams[:-1]) + b"".join(streams)
 
     def _tile(self, begin: int, end: int, together: int) -> bytes:
-        # A symbol takes five words at most.
-        words = np.empty(5 * (end - begin), np.uint16)
+        # A symbol takes four words at most.
+        words = np.empty(4 * (end - begin), np.uint16)
         at = _put_tile(self.symbols, begin, end, together, words, self.firsts, self.work)
         states = self.work.states[:together].astype("<u4").tobytes()
         return states + words[at:].astype("<u2").tobytes()

@@ -14,8 +14,7 @@ from wavestream.kernels.cpu.layer_contexts import COLUMN_SHIFT, CONTEXT_MASK, SI
 from wavestream.kernels.cpu.memory import load
 from wavestream.kernels.layers import BITS_OF_RANGE, FIRST_OF_RANGE, LOWEST_STATE, PRECISION, TOKENS
 
-_SLOT = (1 << PRECISION) - 1
-_WHOLE = 1 << PRECISION
+_SLOT, _HALF = (1 << PRECISION) - 1, 1 << (PRECISION - 1)
 _PLAIN_TOKENS = FIRST_OF_RANGE[0]
 _SHORT_BITS = np.array([*BITS_OF_RANGE[:2], BITS_OF_RANGE[2] // 2], dtype=np.int64)
 _RANGES = np.array(FIRST_OF_RANGE, dtype=np.int64)
@@ -56,73 +55,83 @@ def take_raw(coder, index, bits, at):
 
 @inlined
 def _take_ranges(coder, count, at):
-    """The raw bits of tokens that stand for ranges: replaces each token by the ``u`` it stands for, plus 1."""
-    for index in range(count):
+    """The raw bits of those of ``count`` unfinished tokens that stand for ranges: they become ``u + 1``."""
+    longest = 0
+    for number in range(count):
+        index = coder.unfinished[number]
         token = coder.tokens[index]
         if token > _PLAIN_TOKENS:
-            more, at = take_raw(coder, index, _SHORT_BITS[token - _PLAIN_TOKENS - 1], at)
-            # Tokens from 16 on are taken for those of 15, with what is known of them so far.
-            coder.tokens[index] = _RANGES[token - _PLAIN_TOKENS - 1] + more + 1
-            if token == _LONGEST:
-                coder.tokens[index] = -1 - more
-    for index in range(count):
-        if coder.tokens[index] < 0:
-            more, at = take_raw(coder, index, _LONG_BITS, at)
-            low = -1 - coder.tokens[index]
-            coder.tokens[index] = _RANGES[2] + low + (more << _LONG_BITS) + 1
+            which = token - _PLAIN_TOKENS - 1
+            more, at = take_raw(coder, index, _SHORT_BITS[which], at)
+            # Half known, those of the longest range wait as negative numbers.
+            coder.tokens[index] = -1 - more if token == _LONGEST else _RANGES[which] + more + 1
+            longest |= np.int64(token == _LONGEST)
+    if longest:
+        for number in range(count):
+            index = coder.unfinished[number]
+            if coder.tokens[index] < 0:
+                more, at = take_raw(coder, index, _LONG_BITS, at)
+                coder.tokens[index] = _RANGES[2] - coder.tokens[index] + (more << _LONG_BITS)
     return at
 
 
 @inlined
-def _take_sign(coder, index, context, certain, at):
-    """The next sign of state ``index``, 0 where that is ``certain``; and the place of the next word."""
-    state = coder.states[index]
-    slot = state & _SLOT
-    share = _WHOLE if certain else np.int64(coder.frequencies[TOKENS * context])
-    negative = slot >= share
-    start, size = (share, _WHOLE - share) if negative else (0, share)
-    state, at = _renewed(size * (state >> PRECISION) + slot - start, coder.words, at)
-    coder.states[index] = state
-    return np.int64(negative), at
+def sign_share(share, positive):
+    """The part of a token's frequency that is a positive sign's, whose own frequency in its context is ``positive``."""
+    return min(max((share * positive + _HALF) >> PRECISION, 1), share - 1)
 
 
 @inner
-def take_coefficients(coder, first, count, at, plane, row, sign, base, most):
+def take_coefficients(coder, first, count, at, plane, row, signs, base, most):
     """One group of coefficients: entries ``first`` to ``first + count`` of a row, written to ``plane[row:]``.
 
-    ``sign`` is the first context of their signs, ``base`` is added to values above 0. Returns the place of the next
-    word, -1 for a magnitude above ``most``.
+    ``signs`` points at the frequencies of the first context of their signs, ``base`` is added to values above 0.
+    Returns the place of the next word, -1 for a magnitude above ``most``.
     """
     entries = coder.entries
-    shifted = np.int64(0)
+    largest, unfinished = np.int64(0), 0
     for index in range(count):
-        context = np.int64(entries[first + index]) & CONTEXT_MASK
-        token, at = take_token(coder, index, context, at)
-        coder.tokens[index] = token
-        shifted |= coder.shifts[context] | np.int64(token > _PLAIN_TOKENS)
-    for index in range(count):
-        context = sign + ((np.int64(entries[first + index]) >> SIGN_SHIFT) & SIGN_MASK)
-        coder.signs[index], at = _take_sign(coder, index, context, coder.tokens[index] == 0, at)
-    largest = np.int64(0)
-    if not shifted:
-        for index in range(count):
-            token = coder.tokens[index]
-            magnitude = token + base if token else 0
-            largest = max(largest, magnitude)
-            column = np.int64(entries[first + index]) >> COLUMN_SHIFT
-            plane[row + column] = np.int32(-magnitude if coder.signs[index] else magnitude)
-        return at if largest <= most else -1
-    for index in range(count):
-        shift = coder.shifts[np.int64(entries[first + index]) & CONTEXT_MASK]
-        coder.raw[index], at = take_raw(coder, index, shift if coder.tokens[index] > 0 else 0, at)
-    at = _take_ranges(coder, count, at)
-    for index in range(count):
-        entry = np.int64(entries[first + index])
-        token = coder.tokens[index]
-        magnitude = ((token - 1) << coder.shifts[entry & CONTEXT_MASK]) + coder.raw[index] + 1 + base if token else 0
+        entry, state = np.int64(entries[first + index]), coder.states[index]
+        context, slot = entry & CONTEXT_MASK, state & _SLOT
+        token = count_of(at_least(fill(np.int32(slot)), load(coder.starts, TOKENS * context))) - 1
+        place = TOKENS * context + token
+        share, over = np.int64(coder.frequencies[place]), slot - np.int64(coder.starts[place])
+        # Without branches, as no processor can predict them: a coefficient of 0 has a positive sign for certain.
+        some = np.int64(token > 0)
+        positive = np.int64(signs[TOKENS * ((entry >> SIGN_SHIFT) & SIGN_MASK)])
+        split = share + some * (sign_share(share, positive) - share)
+        negative = np.int64(over >= split)
+        size = split + negative * (share - 2 * split)
+        state, at = _renewed(size * (state >> PRECISION) + over - negative * split, coder.words, at)
+        coder.states[index], coder.tokens[index] = state, token
+        magnitude = token + some * base
         largest = max(largest, magnitude)
-        plane[row + (entry >> COLUMN_SHIFT)] = np.int32(-magnitude if coder.signs[index] else magnitude)
+        coder.unfinished[unfinished] = index
+        unfinished += some & (np.int64(coder.shifts[context] > 0) | np.int64(token > _PLAIN_TOKENS))
+        plane[row + (entry >> COLUMN_SHIFT)] = np.int32((magnitude ^ -negative) + negative)
+    if unfinished:
+        most_of_these, at = _take_raw_parts(coder, first, unfinished, at, plane, row, base)
+        largest = max(largest, most_of_these)
     return at if largest <= most else -1
+
+
+@inner
+def _take_raw_parts(coder, first, count, at, plane, row, base):
+    """The raw bits of a group's ``count`` unfinished coefficients; their largest magnitude, and the next word's place."""
+    entries, largest = coder.entries, np.int64(0)
+    for number in range(count):
+        index = coder.unfinished[number]
+        shift = coder.shifts[np.int64(entries[first + index]) & CONTEXT_MASK]
+        coder.raw[index], at = take_raw(coder, index, shift, at)
+    at = _take_ranges(coder, count, at)
+    for number in range(count):
+        index = coder.unfinished[number]
+        entry = np.int64(entries[first + index])
+        shift, place = coder.shifts[entry & CONTEXT_MASK], row + (entry >> COLUMN_SHIFT)
+        magnitude = ((coder.tokens[index] - 1) << shift) + coder.raw[index] + 1 + base
+        largest = max(largest, magnitude)
+        plane[place] = np.int32(-magnitude if plane[place] < 0 else magnitude)
+    return largest, at
 
 
 @inner
@@ -143,7 +152,7 @@ def take_value(coder, context, at):
     token, at = take_token(coder, 0, context, at)
     if token == 0:
         return 0, at
-    coder.tokens[0] = token
+    coder.tokens[0], coder.unfinished[0] = token, 0
     shift = coder.shifts[context]
     low, at = take_raw(coder, 0, shift, at)
     at = _take_ranges(coder, 1, at)

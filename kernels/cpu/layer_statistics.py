@@ -6,7 +6,7 @@ import numpy as np
 
 from wavestream.kernels.cpu.compiler import entry, inner
 from wavestream.kernels.cpu.layer_symbols import BEGINS, PLAIN, SIGNED
-from wavestream.kernels.cpu.layer_tables import set_frequencies, write_table
+from wavestream.kernels.cpu.layer_tables import set_table, write_table
 from wavestream.kernels.cpu.layer_workspace import coder_of
 from wavestream.kernels.layers import (
     BITS_OF_RANGE,
@@ -67,8 +67,8 @@ def _best_table(histogram, is_value, levels):
     """The hazard levels that code 16 counts in the fewest bits, their own included: how many, and the bits."""
     if not is_value:
         both = histogram[0] + histogram[1]
-        levels[0], levels[1] = _level_of(histogram[0], both), CERTAIN
-        return 2, _bits_of(histogram[0], both, levels[0]) + _FLAG_TABLE_BITS
+        levels[0] = _level_of(histogram[0], both)
+        return 1, _bits_of(histogram[0], both, levels[0]) + _FLAG_TABLE_BITS
     rest = 0
     for token in range(TOKENS):
         rest += histogram[token]
@@ -155,7 +155,7 @@ def _choose_runs(first, last, is_value, histograms, shifts, levels, out, bit, co
         total += cost
         bit = write_table(out, bit, is_value, shifts[begin], levels, number, context - begin, last - begin)
         for other in range(begin, context):
-            set_frequencies(levels, number, coder.starts, coder.frequencies, TOKENS * other)
+            set_table(is_value, levels, number, coder.starts, coder.frequencies, TOKENS * other)
         if context < last:
             begin = context
             for token in range(TOKENS):

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import numpy as np
 
-from wavestream.kernels.cpu.compiler import inner
+from wavestream.kernels.cpu.compiler import inlined, inner
 from wavestream.kernels.layers import CERTAIN, HAZARDS, IS_VALUE, KINDS, PRECISION, TOKENS
 
 _WHOLE = 1 << PRECISION
 
 
 @inner
-def set_frequencies(levels, count, starts, frequencies, at):
-    """Frequencies of the 16 tokens of a table, and where each begins, from ``count`` hazard levels.
+def set_flag_frequencies(level, starts, frequencies, at):
+    """Frequencies of the two tokens of a flag, and where each begins; as :func:`set_frequencies`."""
+    share = (_WHOLE * _chance(level) + 32768) >> 16
+    share = min(max(share, 1), _WHOLE - 1)
+    for token in range(TOKENS):
+        starts[at + token] = np.int32(_WHOLE)
+        frequencies[at + token] = np.int32(0)
+    starts[at], starts[at + 1] = np.int32(0), np.int32(share)
+    frequencies[at], frequencies[at + 1] = np.int32(share), np.int32(_WHOLE - share)
 
-    Both go to index ``at`` and the 15 after it. Tokens that cannot come begin at 4096, beyond every slot.
+
+@inlined
+def _chance(level):
+    return 65536 if level == CERTAIN else HAZARDS[level]
+
+
+@inner
+def set_frequencies(levels, count, starts, frequencies, at):
+    """Frequencies of the 16 tokens of a value, and where each begins, from ``count`` hazard levels.
+
+    Both go to index ``at`` and the 15 after it. Tokens that cannot come begin at 4096, beyond every slot. Those above 0
+    have a frequency of 2 or more, so that the sign can have a part of it.
     """
     rest, place = _WHOLE, 0
     for token in range(TOKENS):
@@ -22,13 +40,22 @@ def set_frequencies(levels, count, starts, frequencies, at):
         share = rest
         if token < TOKENS - 1 and level != CERTAIN:
             share = (rest * HAZARDS[level] + 32768) >> 16
-            share = min(max(share, 1), rest - (TOKENS - 1 - token))
+            share = min(max(share, 2 if token else 1), rest - 2 * (TOKENS - 1 - token))
         if rest == 0:
             share, place = 0, _WHOLE
         starts[at + token] = place
         frequencies[at + token] = share
         place += share
         rest -= share
+
+
+@inner
+def set_table(is_value, levels, count, starts, frequencies, at):
+    """Frequencies of a table, and where each token begins, from ``count`` hazard levels."""
+    if is_value:
+        set_frequencies(levels, count, starts, frequencies, at)
+    else:
+        set_flag_frequencies(levels[0], starts, frequencies, at)
 
 
 @inner
@@ -83,13 +110,11 @@ def read_tables(data, start, end, first, levels, starts, frequencies, shifts):
             for index in range(count):
                 levels[index] = take_bits(data, bit + 6 * index, 6)
             bit += 6 * count
-            if not IS_VALUE[kind]:
-                levels[1], count = CERTAIN, 2
             run, bit = _read_run(data, bit, final, KINDS[kind + 1] - context)
             if run == 0 or context + run > KINDS[kind + 1]:
                 return -1
             for other in range(context, context + run):
-                set_frequencies(levels, count, starts, frequencies, TOKENS * other)
+                set_table(IS_VALUE[kind], levels, count, starts, frequencies, TOKENS * other)
                 shifts[other] = shift
             context += run
     return (bit + 7) // 8

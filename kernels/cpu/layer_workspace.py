@@ -27,7 +27,7 @@ class LayerWorkspace(NamedTuple):
         starts, frequencies: int32, 16 tokens for each context.
         shifts: int64, of each context.
         levels: hazard levels of one table.
-        states, tokens, signs, raw: int64, of the symbols of a group.
+        states, tokens, raw, unfinished: int64, of the symbols of a group, and which of them wait for raw bits.
         entries, parents, idle, columns: int32 lines, see ``layer_contexts``.
         contexts: int64, of a row of blocks.
         flags: int64 lines of a row of blocks and the one above, and room.
@@ -42,8 +42,8 @@ class LayerWorkspace(NamedTuple):
     levels: NDArray[np.uint8]
     states: NDArray[np.int64]
     tokens: NDArray[np.int64]
-    signs: NDArray[np.int64]
     raw: NDArray[np.int64]
+    unfinished: NDArray[np.int64]
     entries: NDArray[np.int32]
     parents: NDArray[np.int32]
     idle: NDArray[np.int32]
@@ -63,8 +63,8 @@ class Coder(NamedTuple):
     shifts: Any
     states: Any
     tokens: Any
-    signs: Any
     raw: Any
+    unfinished: Any
     entries: Any
     parents: Any
     idle: Any
@@ -85,8 +85,8 @@ def coder_of(work):
         pointer_to(work.shifts),
         pointer_to(work.states),
         pointer_to(work.tokens),
-        pointer_to(work.signs),
         pointer_to(work.raw),
+        pointer_to(work.unfinished),
         pointer_to(work.entries),
         pointer_to(work.parents),
         pointer_to(work.idle),
@@ -114,7 +114,7 @@ def layer_workspace_for(tiling: Tiling, stream: int) -> LayerWorkspace:
     """
     widest = int(max(tiling.parts[..., WIDE].max(), tiling.parts[..., HIGH].max())) + _BESIDE
     # A damaged stream is noticed after the group, the row of flags or the row of LL that went beyond its end.
-    words = stream // 2 + 5 * MOST_STATES + widest
+    words = stream // 2 + 4 * MOST_STATES + widest
     kept = _kept.work
     if kept is None or kept.planes.size < tiling.planes_size or len(kept.columns) < widest or kept.words.size < words:
         _kept.work = None
@@ -135,8 +135,8 @@ def _allocate(planes: int, widest: int, words: int) -> LayerWorkspace:
         levels=np.zeros(TOKENS, np.uint8),
         states=np.zeros(MOST_STATES, np.int64),
         tokens=np.zeros(MOST_STATES, np.int64),
-        signs=np.zeros(MOST_STATES, np.int64),
         raw=np.zeros(MOST_STATES, np.int64),
+        unfinished=np.zeros(MOST_STATES + 1, np.int64),
         entries=np.zeros(widest, np.int32),
         parents=np.zeros(widest, np.int32),
         idle=np.zeros(widest, np.int32),
