@@ -164,11 +164,9 @@ def read_header(data: Any) -> LayersHeader:
     _check_range((low, high), dtype)
     layers = stream.number("the number of layers", 0, MOST_LAYERS)
     units = [stream.number("a layer's fraction", 1, FRACTION_UNITS - 1) for _ in range(layers - 1)]
-    if layers == 0:
-        units = fraction_units(DEFAULT_FRACTIONS)
     if any(first >= second for first, second in pairwise(units)):
         raise CodecError(f"expected ascending fractions of layers before byte {stream.at}, found {units}")
-    fractions = tuple(unit / FRACTION_UNITS for unit in units)
+    fractions = tuple(unit / FRACTION_UNITS for unit in units) if layers else DEFAULT_FRACTIONS
     return LayersHeader(rows, cols, dtype, (low, high), levels, fractions, tile, stream.at)
 
 

@@ -125,7 +125,8 @@ def segment_ends(data: Any) -> NDArray[np.int64]:
     Raises:
         CodecError: a stream that is damaged or not whole.
     """
-    header, layers = _checked_layers(data, len(read_header(data).fractions), 0)
+    header = read_header(data)
+    layers = _checked_layers(data, header, len(header.fractions), 0)
     spare = SEGMENTS - 1 - header.reductions
     ends = []
     for layer in layers:
@@ -199,12 +200,11 @@ def decode_image(data: Any, keep: float = 1.0, reduction: int = 0, out: NDArray[
         raise ValueError(
             f"out must be C-contiguous, writeable {header.dtype} of at least {shape}, got {out.dtype} {out.shape}"
         )
-    stored = _is_stored(header.fractions, keep)
     target = out if header.dtype != np.int8 else np.empty(shape, np.int16)
-    if stored:
-        _decode_stored(data, _last_layer(header.fractions, keep), reduction, target)
+    if _is_stored(header.fractions, keep):
+        _decode_stored(data, header, keep, reduction, target)
     else:
-        _decode_between(data, keep, reduction, target)
+        _decode_between(data, header, keep, reduction, target)
     if target is not out:
         out[: shape[0], : shape[1]] = target
     return out
@@ -215,8 +215,8 @@ def _fits(out: NDArray[Any], shape: tuple[int, int], dtype: np.dtype[Any]) -> bo
     return usable and out.shape[0] >= shape[0] and out.shape[1] >= shape[1]
 
 
-def _decode_stored(data: Any, last: int, reduction: int, out: NDArray[Any]) -> None:
-    header, layers = _checked_layers(data, last, reduction)
+def _decode_stored(data: Any, header: LayersHeader, keep: float, reduction: int, out: NDArray[Any]) -> None:
+    layers = _checked_layers(data, header, _last_layer(header.fractions, keep), reduction)
     tiling = tiling_of(header.rows, header.cols, header.levels, header.tile)
     segments = _segments(header, layers, reduction, tiling)
     bounds = _bounds_of(layers, tiling)
@@ -225,9 +225,9 @@ def _decode_stored(data: Any, last: int, reduction: int, out: NDArray[Any]) -> N
     )
 
 
-def _decode_between(data: Any, keep: float, reduction: int, out: NDArray[Any]) -> None:
+def _decode_between(data: Any, header: LayersHeader, keep: float, reduction: int, out: NDArray[Any]) -> None:
     """An image of a keep that is no layer's: of the coefficients of the next layer the largest."""
-    header, layers = _checked_layers(data, _last_layer(data and read_header(data).fractions, keep), 0)
+    layers = _checked_layers(data, header, _last_layer(header.fractions, keep), 0)
     tiling = tiling_of(header.rows, header.cols, header.levels, header.tile)
     layout, shape = tiling.layout, (header.rows, header.cols)
     segments = _segments(header, layers, 0, tiling)
@@ -246,15 +246,15 @@ def _decode_between(data: Any, keep: float, reduction: int, out: NDArray[Any]) -
     out[:rows, :cols] = np.clip(pixels, *header.value_range)
 
 
-def _checked_layers(data: Any, last: int, reduction: int) -> tuple[LayersHeader, list[Layer]]:
-    """The header and the layers up to number ``last``, their checksums checked."""
-    header, view = read_header(data), memoryview(data).cast("B")
+def _checked_layers(data: Any, header: LayersHeader, last: int, reduction: int) -> list[Layer]:
+    """The layers up to number ``last``, their checksums checked."""
+    view = memoryview(data).cast("B")
     layers: list[Layer] = []
     for number in range(last + 1):
         layer = read_layer(view, header, layers)
         check_layer(view, header, number, layer, layer.segments_for(header.reductions, reduction))
         layers.append(layer)
-    return header, layers
+    return layers
 
 
 def _segments(header: LayersHeader, layers: Sequence[Layer], reduction: int, tiling: Any) -> NDArray[np.int64]:

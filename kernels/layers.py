@@ -10,13 +10,13 @@ container around it (header, lengths, checksums) is the engine's.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import exp
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wavestream.kernels.layout import Layout, layout_of
+from wavestream.kernels.layout import ROWS, Layout, layout_of
 from wavestream.kernels.wavelets import INTEGER_WAVELET
 
 DEFAULT_FRACTIONS = (0.0001, 0.001, 0.01, 0.1)
@@ -80,6 +80,26 @@ class Tiling:
     planes_size: int
     blocks: NDArray[np.int64]
 
+    @cached_property
+    def widest(self) -> int:
+        """Columns of the widest part of a subband."""
+        return int(self.parts[..., WIDE].max())
+
+    @cached_property
+    def table(self) -> NDArray[np.int64]:
+        """The subbands, as :attr:`Layout.table`."""
+        return self.layout.table
+
+    @cached_property
+    def low_shapes(self) -> NDArray[np.int64]:
+        """Sizes of the low-pass planes, as :attr:`Layout.low_shapes`."""
+        return self.layout.low_shapes
+
+    @cached_property
+    def first_flags(self) -> NDArray[np.int64]:
+        """Number of rows in all subbands before each, and in all: (subbands + 1,)."""
+        return np.concatenate([[0], np.cumsum(self.table[:, ROWS])])
+
     @property
     def reductions(self) -> int:
         """How often the image can be halved by leaving out segments: 1 to 3."""
@@ -138,22 +158,18 @@ def chosen_tile(rows: int, cols: int, levels: int) -> tuple[int, int]:
     return side(rows), side(cols)
 
 
-def lowest_magnitudes(threshold: float, layout: Layout) -> NDArray[np.int32]:
-    """The smallest magnitude of each subband whose weighted magnitude reaches ``threshold``: (subbands,) int32.
+def lowest_magnitudes(thresholds: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The smallest magnitude in each subband whose weighted magnitude reaches each threshold: (layers, subbands).
 
     0 for a threshold of 0, which every coefficient reaches; at most :data:`LARGEST_MAGNITUDE` + 1.
     """
-    limit, goal = LARGEST_MAGNITUDE + 1, np.float32(threshold)
-    if goal <= 0:
-        return np.zeros(len(layout.subbands), np.int32)
-    weights = layout.weights
-    near = np.floor(np.minimum(np.float64(goal) / weights, limit)).astype(np.int64)
-    # float32(m) * weight rises with m; rounding moves the answer by one at most.
-    for magnitude in (near + 1, near, near - 1):
-        reached = magnitude.astype(np.float32) * weights >= goal
-        near = np.where(reached & (magnitude >= 1), magnitude, near)
-    beyond = near.astype(np.float32) * weights < goal
-    return np.minimum(np.where(beyond, near + 2, np.maximum(near, 1)), limit).astype(np.int32)
+    goals = thresholds[:, None]
+    beyond = LARGEST_MAGNITUDE + 1
+    # float32(m) * weight rises with m, and rounding moves the answer by one at most.
+    first = np.minimum(goals / weights.astype(np.float64), beyond).astype(np.int64) - 1
+    steps = first[..., None] + np.arange(3)
+    misses = (steps.astype(np.float32) * weights[:, None] < goals[..., None]) | (steps < 1)
+    return np.where(goals > 0, np.minimum(first + misses.sum(axis=-1), beyond), 0)
 
 
 def layer_bounds(thresholds: NDArray[np.float32], layout: Layout) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -161,9 +177,11 @@ def layer_bounds(thresholds: NDArray[np.float32], layout: Layout) -> tuple[NDArr
 
     Args:
         thresholds: (layers,) float32, not ascending, that of a last layer 0.
+        layout: of the coefficients.
     """
-    low = np.stack([lowest_magnitudes(float(threshold), layout) for threshold in thresholds])
-    high = np.concatenate([np.full((1, low.shape[1]), LARGEST_MAGNITUDE, np.int32), low[:-1] - 1])
+    low = lowest_magnitudes(thresholds, layout.weights).astype(np.int32)
+    high = np.full_like(low, LARGEST_MAGNITUDE)
+    high[1:] = low[:-1] - 1
     return low, high
 
 

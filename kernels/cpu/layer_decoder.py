@@ -23,7 +23,6 @@ from wavestream.kernels.cpu.layer_workspace import LayerWorkspace, coder_of, lay
 from wavestream.kernels.cpu.lifting import unlift_image
 from wavestream.kernels.cpu.memory import advance, pointer_to
 from wavestream.kernels.cpu.progress import announced
-from wavestream.kernels.cpu.threshold import first_flags_of
 from wavestream.kernels.cpu.workspace import scratch_of, workspace_for
 from wavestream.kernels.layers import (
     BLOCK,
@@ -52,8 +51,9 @@ DAMAGES = (
     "a tile's stream has an impossible length",
     "a tile's stream ends too early or holds a value out of range",
     "a tile's stream does not end as it should",
+    "a tile's stream begins with an impossible state",
 )
-_FIRST_BYTE, _TABLES, _LENGTHS, _LENGTH, _STREAM, _END = range(1, 7)
+_FIRST_BYTE, _TABLES, _LENGTHS, _LENGTH, _STREAM, _END, _STATE = range(1, 8)
 
 LH, HH = layout.ORIENTATIONS.index("LH"), layout.ORIENTATIONS.index("HH")
 
@@ -143,11 +143,13 @@ def _decode_band(coder, part, parent, diagonal, low, high, scale, together, at, 
 
 @inner
 def _load_words(data, start, length, coder, states):
-    """States and words of a stream; returns how many words there are."""
+    """States and words of a stream; returns how many words there are, -1 for a state that no encoder leaves."""
     for index in range(states):
         byte = start + 4 * index
         low = np.int64(data[byte]) | (np.int64(data[byte + 1]) << 8)
         coder.states[index] = low | (np.int64(data[byte + 2]) << 16) | (np.int64(data[byte + 3]) << 24)
+        if coder.states[index] < LOWEST_STATE:
+            return -1
     count, first = length // 2 - 2 * states, start + 4 * states
     for index in range(count):
         coder.words[index] = np.uint16(data[first + 2 * index]) | (np.uint16(data[first + 2 * index + 1]) << 8)
@@ -187,7 +189,9 @@ def _decode_segment(data, segment, bands, parts, lows, highs, first_active, acti
         return _FIRST_BYTE
     scale, together = head & 15, 1 << (head >> 4)
     first_context = LL_FLAG if first_band == 0 else BLOCK_FLAG
-    at = read_tables(data, start + 1, end, first_context, levels, coder.starts, coder.frequencies, coder.shifts)
+    at = read_tables(
+        data, start + 1, end, first_context, levels, coder.starts, coder.frequencies, coder.symbols, coder.shifts
+    )
     if at < 0:
         return _TABLES
     tiles, used = len(parts), 0
@@ -206,6 +210,8 @@ def _decode_segment(data, segment, bands, parts, lows, highs, first_active, acti
         if length < 4 * together or length % 2:
             return _LENGTH
         words = _load_words(data, at, length, coder, together)
+        if words < 0:
+            return _STATE
         at += length
         place = 0
         for band in range(first_band, last_band):
@@ -357,18 +363,17 @@ def decode_layers_cpu(
         (0, 0), or the number of what is wrong, from 1 (:data:`DAMAGES`), and the index of the segment in which it is;
         ``out`` is then left as it was.
     """
-    layout_ = tiling.layout
     active, damage, work = _decoded(data, segments, tiling, bounds)
     if damage[0]:
         return int(damage[0]), int(damage[1])
-    levels = layout_.levels - reduction
-    shapes, count = layout_.low_shapes[reduction:], 1 + 3 * levels
-    other = workspace_for(layout_.rows, layout_.cols, INTEGER_WAVELET, layout_.levels)
+    rows, cols, depth = tiling.layout.rows, tiling.layout.cols, tiling.layout.levels
+    levels = depth - reduction
     limits = (np.int32(value_range[0]), np.int32(value_range[1]))
     with announced(f"layers {out.dtype}"):
         _rebuild_image(
-            layout_.table, count, tiling.parts, tiling.blocks, active, first_flags_of(layout_.table), shapes, levels,
-            out.reshape(-1), out.shape[1], limits, work, other,
+            tiling.table, 1 + 3 * levels, tiling.parts, tiling.blocks, active, tiling.first_flags,
+            tiling.low_shapes[reduction:], levels, out.reshape(-1), out.shape[1], limits, work,
+            workspace_for(rows, cols, INTEGER_WAVELET, depth),
         )  # fmt: skip
     return 0, 0
 
@@ -384,9 +389,10 @@ def decode_coefficients_cpu(
     active, damage, work = _decoded(data, segments, tiling, bounds)
     if not damage[0]:
         out[:] = 0
-        first_flags = first_flags_of(tiling.layout.table)
-        flags = np.empty(int(first_flags[-1]), np.uint8)
-        _rebuild_coefficients(tiling.layout.table, tiling.parts, tiling.blocks, active, first_flags, out, flags, work)
+        flags = np.empty(int(tiling.first_flags[-1]), np.uint8)
+        _rebuild_coefficients(
+            tiling.table, tiling.parts, tiling.blocks, active, tiling.first_flags, out, flags, work
+        )
     return int(damage[0]), int(damage[1])
 
 
@@ -397,12 +403,12 @@ def _decoded(
     bounds: tuple[NDArray[np.int32], NDArray[np.int32]],
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], LayerWorkspace]:
     """The segments decoded into this thread's planes: which blocks hold something, what is wrong, and the planes."""
-    work = layer_workspace_for(tiling, int(segments[:, LENGTH].max(initial=0)))
+    work = layer_workspace_for(tiling, len(data))
     active = np.empty(int(tiling.blocks[-1]), np.uint8)
     damage, lengths = np.zeros(2, np.int64), np.zeros(tiling.tiles, np.int64)
     with announced("layers"):
         _decode_planes(
-            data, segments, tiling.layout.table, tiling.parts, *bounds, tiling.blocks, active, lengths,
+            data, segments, tiling.table, tiling.parts, *bounds, tiling.blocks, active, lengths,
             tiling.planes_size, work, damage,
         )  # fmt: skip
     return active, damage, work

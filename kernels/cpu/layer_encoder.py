@@ -37,7 +37,7 @@ from wavestream.kernels.layers import (
 LH, HH = layout.ORIENTATIONS.index("LH"), layout.ORIENTATIONS.index("HH")
 _LONG_BITS = BITS_OF_RANGE[2] // 2
 # A state costs about two bytes: one for each so many bytes of a stream.
-_BYTES_PER_STATE = 1024
+_BYTES_PER_STATE = 384
 # A layer smaller than this is one segment: its finer parts cost less than the bytes that keep them apart.
 _UNDIVIDED_BELOW = 700
 
@@ -239,7 +239,7 @@ class _Encoder:
 
     def __init__(self, packed: NDArray[np.int32], tiling: Tiling) -> None:
         self.tiling = tiling
-        self.bands = tiling.layout.table
+        self.bands = tiling.table
         self.work = layer_workspace_for(tiling, 0)
         self.divided = False
         self.full = np.empty(tiling.planes_size, np.int32)

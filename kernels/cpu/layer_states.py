@@ -11,9 +11,12 @@ import numpy as np
 from wavestream.kernels.cpu.compiler import inlined, inner
 from wavestream.kernels.cpu.lanes import at_least, count_of, fill
 from wavestream.kernels.cpu.layer_contexts import COLUMN_SHIFT, CONTEXT_MASK, SIGN_MASK, SIGN_SHIFT
-from wavestream.kernels.cpu.memory import load
-from wavestream.kernels.layers import BITS_OF_RANGE, FIRST_OF_RANGE, LOWEST_STATE, PRECISION, TOKENS
+from wavestream.kernels.cpu.layer_tables import SHARE_SHIFT, START_MASK, SYMBOLS_AT, UNFINISHED_SHIFT
+from wavestream.kernels.cpu.memory import advance, load
+from wavestream.kernels.layers import BITS_OF_RANGE, FIRST_OF_RANGE, LOWEST_STATE, MOST_STATES, PRECISION, TOKENS
 
+# Where the tokens and the unfinished of a group lie, after its states.
+TOKENS_AT, UNFINISHED_AT, RAW_AT = MOST_STATES, 2 * MOST_STATES, 3 * MOST_STATES + 1
 _SLOT, _HALF = (1 << PRECISION) - 1, 1 << (PRECISION - 1)
 _PLAIN_TOKENS = FIRST_OF_RANGE[0]
 _SHORT_BITS = np.array([*BITS_OF_RANGE[:2], BITS_OF_RANGE[2] // 2], dtype=np.int64)
@@ -88,14 +91,17 @@ def take_coefficients(coder, first, count, at, plane, row, signs, base, most):
     ``signs`` points at the frequencies of the first context of their signs, ``base`` is added to values above 0.
     Returns the place of the next word, -1 for a magnitude above ``most``.
     """
-    entries = coder.entries
+    # Pointers that lie at fixed distances from one another leave registers free.
+    states, starts = coder.states, coder.starts
+    tokens, waiting = advance(states, TOKENS_AT), advance(states, UNFINISHED_AT)
+    symbols, entries, line = advance(starts, SYMBOLS_AT), advance(coder.entries, first), advance(plane, row)
     largest, unfinished = np.int64(0), 0
     for index in range(count):
-        entry, state = np.int64(entries[first + index]), coder.states[index]
+        entry, state = np.int64(entries[index]), states[index]
         context, slot = entry & CONTEXT_MASK, state & _SLOT
-        token = count_of(at_least(fill(np.int32(slot)), load(coder.starts, TOKENS * context))) - 1
-        place = TOKENS * context + token
-        share, over = np.int64(coder.frequencies[place]), slot - np.int64(coder.starts[place])
+        token = count_of(at_least(fill(np.int32(slot)), load(starts, TOKENS * context))) - 1
+        symbol = np.int64(symbols[TOKENS * context + token])
+        share, over = (symbol >> SHARE_SHIFT) & START_MASK, slot - (symbol & START_MASK)
         # Without branches, as no processor can predict them: a coefficient of 0 has a positive sign for certain.
         some = np.int64(token > 0)
         positive = np.int64(signs[TOKENS * ((entry >> SIGN_SHIFT) & SIGN_MASK)])
@@ -103,12 +109,12 @@ def take_coefficients(coder, first, count, at, plane, row, signs, base, most):
         negative = np.int64(over >= split)
         size = split + negative * (share - 2 * split)
         state, at = _renewed(size * (state >> PRECISION) + over - negative * split, coder.words, at)
-        coder.states[index], coder.tokens[index] = state, token
+        states[index], tokens[index], waiting[unfinished] = state, token, index
+        largest = max(largest, token)
         magnitude = token + some * base
-        largest = max(largest, magnitude)
-        coder.unfinished[unfinished] = index
-        unfinished += some & (np.int64(coder.shifts[context] > 0) | np.int64(token > _PLAIN_TOKENS))
-        plane[row + (entry >> COLUMN_SHIFT)] = np.int32((magnitude ^ -negative) + negative)
+        unfinished += symbol >> UNFINISHED_SHIFT
+        line[entry >> COLUMN_SHIFT] = np.int32((magnitude ^ -negative) + negative)
+    largest += base
     if unfinished:
         most_of_these, at = _take_raw_parts(coder, first, unfinished, at, plane, row, base)
         largest = max(largest, most_of_these)
@@ -117,7 +123,7 @@ def take_coefficients(coder, first, count, at, plane, row, signs, base, most):
 
 @inner
 def _take_raw_parts(coder, first, count, at, plane, row, base):
-    """The raw bits of a group's ``count`` unfinished coefficients; their largest magnitude, and the next word's place."""
+    """The raw bits of ``count`` unfinished coefficients; returns their largest magnitude, the next word's place."""
     entries, largest = coder.entries, np.int64(0)
     for number in range(count):
         index = coder.unfinished[number]

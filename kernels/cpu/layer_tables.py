@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from wavestream.kernels.cpu.compiler import inlined, inner
-from wavestream.kernels.layers import CERTAIN, HAZARDS, IS_VALUE, KINDS, PRECISION, TOKENS
+from wavestream.kernels.layers import CERTAIN, CONTEXTS, FIRST_OF_RANGE, HAZARDS, IS_VALUE, KINDS, PRECISION, TOKENS
 
 _WHOLE = 1 << PRECISION
+# What a coefficient's token needs in one number: where its range starts, its frequency, and whether raw bits follow.
+SHARE_SHIFT, UNFINISHED_SHIFT, START_MASK = 13, 26, (1 << 13) - 1
+# These numbers lie so far behind the starts.
+SYMBOLS_AT = CONTEXTS * TOKENS
+_PLAIN_TOKENS = FIRST_OF_RANGE[0]
 
 
 @inner
@@ -50,6 +55,15 @@ def set_frequencies(levels, count, starts, frequencies, at):
 
 
 @inner
+def note_symbols(starts, frequencies, shift, symbols, at):
+    """Note the tokens of one table of coefficients as ``take_coefficients`` takes them, at index ``at`` and after."""
+    for token in range(TOKENS):
+        unfinished = token > 0 and (shift > 0 or token > _PLAIN_TOKENS)
+        start, share = np.int64(starts[at + token]), np.int64(frequencies[at + token])
+        symbols[at + token] = np.int32(start | share << SHARE_SHIFT | np.int64(unfinished) << UNFINISHED_SHIFT)
+
+
+@inner
 def set_table(is_value, levels, count, starts, frequencies, at):
     """Frequencies of a table, and where each token begins, from ``count`` hazard levels."""
     if is_value:
@@ -88,7 +102,7 @@ def _read_run(data, bit, final, rest):
 
 
 @inner
-def read_tables(data, start, end, first, levels, starts, frequencies, shifts):
+def read_tables(data, start, end, first, levels, starts, frequencies, symbols, shifts):
     """The tables of all contexts from ``first`` on, from ``data[start:end]``.
 
     Returns the byte after them, or -1 where they are damaged or do not fit.
@@ -115,6 +129,7 @@ def read_tables(data, start, end, first, levels, starts, frequencies, shifts):
                 return -1
             for other in range(context, context + run):
                 set_table(IS_VALUE[kind], levels, count, starts, frequencies, TOKENS * other)
+                note_symbols(starts, frequencies, shift, symbols, TOKENS * other)
                 shifts[other] = shift
             context += run
     return (bit + 7) // 8

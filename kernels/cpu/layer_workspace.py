@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from wavestream.kernels.cpu.compiler import inlined
 from wavestream.kernels.cpu.layer_contexts import COLUMN_SHIFT
+from wavestream.kernels.cpu.layer_states import RAW_AT, TOKENS_AT, UNFINISHED_AT
+from wavestream.kernels.cpu.layer_tables import SYMBOLS_AT
 from wavestream.kernels.cpu.memory import pointer_to
 from wavestream.kernels.cpu.workspace import aligned_empty
-from wavestream.kernels.layers import BLOCK, CONTEXTS, HIGH, MOST_STATES, TOKENS, WIDE, Tiling
+from wavestream.kernels.layers import BLOCK, CONTEXTS, MOST_STATES, TOKENS, Tiling
 
 # Rows of lines: 32 are read and written beyond the last column, and a parent has two children.
 _BESIDE = 64
@@ -24,7 +26,7 @@ class LayerWorkspace(NamedTuple):
     Attributes:
         planes: int32, coefficients of all tiles with room around (``Tiling.parts``).
         words: uint16, one stream.
-        starts, frequencies: int32, 16 tokens for each context.
+        starts, frequencies, symbols: int32, 16 tokens for each context.
         shifts: int64, of each context.
         levels: hazard levels of one table.
         states, tokens, raw, unfinished: int64, of the symbols of a group, and which of them wait for raw bits.
@@ -38,6 +40,7 @@ class LayerWorkspace(NamedTuple):
     words: NDArray[np.uint16]
     starts: NDArray[np.int32]
     frequencies: NDArray[np.int32]
+    symbols: NDArray[np.int32]
     shifts: NDArray[np.int64]
     levels: NDArray[np.uint8]
     states: NDArray[np.int64]
@@ -60,6 +63,7 @@ class Coder(NamedTuple):
     words: Any
     starts: Any
     frequencies: Any
+    symbols: Any
     shifts: Any
     states: Any
     tokens: Any
@@ -82,6 +86,7 @@ def coder_of(work):
         pointer_to(work.words),
         pointer_to(work.starts),
         pointer_to(work.frequencies),
+        pointer_to(work.symbols),
         pointer_to(work.shifts),
         pointer_to(work.states),
         pointer_to(work.tokens),
@@ -112,7 +117,7 @@ def layer_workspace_for(tiling: Tiling, stream: int) -> LayerWorkspace:
 
     The last one again if it is large enough, else a new one.
     """
-    widest = int(max(tiling.parts[..., WIDE].max(), tiling.parts[..., HIGH].max())) + _BESIDE
+    widest = tiling.widest + _BESIDE
     # A damaged stream is noticed after the group, the row of flags or the row of LL that went beyond its end.
     words = stream // 2 + 4 * MOST_STATES + widest
     kept = _kept.work
@@ -126,17 +131,19 @@ def layer_workspace_for(tiling: Tiling, stream: int) -> LayerWorkspace:
 
 def _allocate(planes: int, widest: int, words: int) -> LayerWorkspace:
     blocks = widest // BLOCK + 3
+    group, tables = np.zeros(RAW_AT + MOST_STATES, np.int64), aligned_empty((2 * SYMBOLS_AT,), np.int32)
     return LayerWorkspace(
         planes=aligned_empty((planes,), np.int32),
         words=aligned_empty((words,), np.uint16),
-        starts=aligned_empty((CONTEXTS * TOKENS,), np.int32),
+        starts=tables[:SYMBOLS_AT],
         frequencies=aligned_empty((CONTEXTS * TOKENS,), np.int32),
+        symbols=tables[SYMBOLS_AT:],
         shifts=np.zeros(CONTEXTS, np.int64),
         levels=np.zeros(TOKENS, np.uint8),
-        states=np.zeros(MOST_STATES, np.int64),
-        tokens=np.zeros(MOST_STATES, np.int64),
-        raw=np.zeros(MOST_STATES, np.int64),
-        unfinished=np.zeros(MOST_STATES + 1, np.int64),
+        states=group[:TOKENS_AT],
+        tokens=group[TOKENS_AT:UNFINISHED_AT],
+        raw=group[RAW_AT:],
+        unfinished=group[UNFINISHED_AT:RAW_AT],
         entries=np.zeros(widest, np.int32),
         parents=np.zeros(widest, np.int32),
         idle=np.zeros(widest, np.int32),
