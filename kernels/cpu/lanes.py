@@ -132,12 +132,20 @@ def _any(builder: ir.IRBuilder, mask: ir.Value) -> ir.Value:
     return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
 
 
+def _largest_lane(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    return call(builder, f"llvm.vector.reduce.umax.v{LANES}i32", INT32, value)
+
+
 def _only(builder: ir.IRBuilder, mask: ir.Value, value: ir.Value) -> ir.Value:
     return builder.select(mask, value, ir.Constant(value.type, None))
 
 
 def _shift_right(builder: ir.IRBuilder, value: ir.Value, by: ir.Value) -> ir.Value:
     return builder.ashr(value, splat(builder, builder.trunc(by, INT32)))
+
+
+def _shift_right_bits(builder: ir.IRBuilder, value: ir.Value, by: ir.Value) -> ir.Value:
+    return builder.lshr(value, splat(builder, builder.trunc(by, INT32)))
 
 
 def _shift_left(builder: ir.IRBuilder, value: ir.Value, by: ir.Value) -> ir.Value:
@@ -149,7 +157,11 @@ _FLOATS_2, _INTEGERS_2 = (FLOATS,) * 3, (INTEGERS,) * 3
 fill = _operation(splat, (FLOATS, types.float32), (INTEGERS, types.int32), (INTEGERS, types.uint32))
 add = _operation(lambda b, x, y: b.add(x, y), _INTEGERS_2)
 subtract = _operation(lambda b, x, y: b.sub(x, y), _INTEGERS_2)
+multiply_integers = _operation(lambda b, x, y: b.mul(x, y), _INTEGERS_2)
+both = _operation(lambda b, x, y: b.and_(x, y), _INTEGERS_2)
 shift_left = _operation(_shift_left, (INTEGERS, INTEGERS, types.int64))
+# Of the bits as an unsigned number.
+shift_right_bits = _operation(_shift_right_bits, (INTEGERS, INTEGERS, types.int64))
 shift_right = _operation(_shift_right, (INTEGERS, INTEGERS, types.int64))
 absolute = _operation(_absolute, (INTEGERS, INTEGERS))
 multiply = _operation(lambda b, x, y: b.fmul(x, y), _FLOATS_2)
@@ -168,10 +180,14 @@ magnitude_bits = _operation(_magnitude, (INTEGERS, FLOATS))
 largest_bits = _operation(_intrinsic("umax"), _INTEGERS_2)
 at_least = _operation(lambda b, x, y: b.icmp_unsigned(">=", x, y), (MASK, INTEGERS, INTEGERS))
 
+# The largest lane, as an unsigned number.
+largest_lane = _operation(_largest_lane, (types.uint32, INTEGERS))
 any_of = _operation(_any, (types.boolean, MASK))
 count_of = _operation(_count, (types.int64, MASK))
 # The lanes of a mask, 0 elsewhere.
 only = _operation(_only, (FLOATS, MASK, FLOATS), (INTEGERS, MASK, INTEGERS))
+# The lanes of the first where the mask is set, of the second elsewhere.
+chosen = _operation(lambda b, m, x, y: b.select(m, x, y), (INTEGERS, MASK, INTEGERS, INTEGERS))
 # The lanes of a mask, moved together to the front; what follows them is undefined.
 compress = _operation(_compress, (INTEGERS, INTEGERS, MASK))
 

@@ -147,9 +147,10 @@ def _load_words(data, start, length, coder, states):
     for index in range(states):
         byte = start + 4 * index
         low = np.int64(data[byte]) | (np.int64(data[byte + 1]) << 8)
-        coder.states[index] = low | (np.int64(data[byte + 2]) << 16) | (np.int64(data[byte + 3]) << 24)
-        if coder.states[index] < LOWEST_STATE:
+        state = low | (np.int64(data[byte + 2]) << 16) | (np.int64(data[byte + 3]) << 24)
+        if state < LOWEST_STATE:
             return -1
+        coder.states[index] = np.uint32(state)
     count, first = length // 2 - 2 * states, start + 4 * states
     for index in range(count):
         coder.words[index] = np.uint16(data[first + 2 * index]) | (np.uint16(data[first + 2 * index + 1]) << 8)
@@ -160,7 +161,7 @@ def _load_words(data, start, length, coder, states):
 def _ended_well(coder, states):
     wrong = 0
     for index in range(states):
-        wrong |= coder.states[index] ^ LOWEST_STATE
+        wrong |= np.int64(coder.states[index]) ^ LOWEST_STATE
     return wrong == 0
 
 
@@ -390,9 +391,7 @@ def decode_coefficients_cpu(
     if not damage[0]:
         out[:] = 0
         flags = np.empty(int(tiling.first_flags[-1]), np.uint8)
-        _rebuild_coefficients(
-            tiling.table, tiling.parts, tiling.blocks, active, tiling.first_flags, out, flags, work
-        )
+        _rebuild_coefficients(tiling.table, tiling.parts, tiling.blocks, active, tiling.first_flags, out, flags, work)
     return int(damage[0]), int(damage[1])
 
 

@@ -132,10 +132,10 @@ def _put_word(state, words, at):
 @inlined
 def _put_range(coder, index, start, share, words, at):
     """Undo the taking of a symbol with ``share`` slots from ``start`` on: words are written from the end backwards."""
-    state = coder.states[index]
+    state = np.int64(coder.states[index])
     if state >= share << (32 - PRECISION):
         state, at = _put_word(state, words, at)
-    coder.states[index] = ((state // share) << PRECISION) + state % share + start
+    coder.states[index] = np.uint32(((state // share) << PRECISION) + state % share + start)
     return at
 
 
@@ -162,10 +162,10 @@ def _put_signed(coder, index, context, token, sign, negative, words, at):
 
 @inlined
 def _put_raw(coder, index, value, bits, words, at):
-    state = coder.states[index]
+    state = np.int64(coder.states[index])
     if state >> (32 - bits):
         state, at = _put_word(state, words, at)
-    coder.states[index] = (state << bits) | value
+    coder.states[index] = np.uint32((state << bits) | value)
     return at
 
 
@@ -208,7 +208,7 @@ def _put_tile(symbols, begin, end, together, words, firsts, work):
             index = 0
         index += 1
     for state in range(together):
-        coder.states[state] = LOWEST_STATE
+        coder.states[state] = np.uint32(LOWEST_STATE)
     at, last = len(words), end
     for group in range(many - 1, -1, -1):
         at = _put_group(coder, symbols, firsts[group], last - firsts[group], words, at)

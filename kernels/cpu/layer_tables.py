@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from wavestream.kernels.cpu.compiler import inlined, inner
-from wavestream.kernels.layers import CERTAIN, CONTEXTS, FIRST_OF_RANGE, HAZARDS, IS_VALUE, KINDS, PRECISION, TOKENS
+from wavestream.kernels.layers import CERTAIN, FIRST_OF_RANGE, HAZARDS, IS_VALUE, KINDS, PRECISION, TOKENS
 
 _WHOLE = 1 << PRECISION
 # What a coefficient's token needs in one number: where its range starts, its frequency, and whether raw bits follow.
-SHARE_SHIFT, UNFINISHED_SHIFT, START_MASK = 13, 26, (1 << 13) - 1
-# These numbers lie so far behind the starts.
-SYMBOLS_AT = CONTEXTS * TOKENS
+SHARE_SHIFT, START_MASK, UNFINISHED = 13, (1 << 13) - 1, 1 << 26
 _PLAIN_TOKENS = FIRST_OF_RANGE[0]
 
 
@@ -60,7 +58,7 @@ def note_symbols(starts, frequencies, shift, symbols, at):
     for token in range(TOKENS):
         unfinished = token > 0 and (shift > 0 or token > _PLAIN_TOKENS)
         start, share = np.int64(starts[at + token]), np.int64(frequencies[at + token])
-        symbols[at + token] = np.int32(start | share << SHARE_SHIFT | np.int64(unfinished) << UNFINISHED_SHIFT)
+        symbols[at + token] = np.int32(start | share << SHARE_SHIFT | (UNFINISHED if unfinished else 0))
 
 
 @inner

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from wavestream.kernels.cpu.compiler import inlined
 from wavestream.kernels.cpu.layer_contexts import COLUMN_SHIFT
-from wavestream.kernels.cpu.layer_states import RAW_AT, TOKENS_AT, UNFINISHED_AT
-from wavestream.kernels.cpu.layer_tables import SYMBOLS_AT
 from wavestream.kernels.cpu.memory import pointer_to
 from wavestream.kernels.cpu.workspace import aligned_empty
 from wavestream.kernels.layers import BLOCK, CONTEXTS, MOST_STATES, TOKENS, Tiling
@@ -29,7 +27,9 @@ class LayerWorkspace(NamedTuple):
         starts, frequencies, symbols: int32, 16 tokens for each context.
         shifts: int64, of each context.
         levels: hazard levels of one table.
-        states, tokens, raw, unfinished: int64, of the symbols of a group, and which of them wait for raw bits.
+        states: uint32, of a group.
+        tokens, found, values: int32, of the symbols of a group: tokens, their entry in ``symbols``, coefficients.
+        raw, unfinished: int64, raw bits of the symbols of a group, and which of them have any.
         entries, parents, idle, columns: int32 lines, see ``layer_contexts``.
         contexts: int64, of a row of blocks.
         flags: int64 lines of a row of blocks and the one above, and room.
@@ -43,8 +43,10 @@ class LayerWorkspace(NamedTuple):
     symbols: NDArray[np.int32]
     shifts: NDArray[np.int64]
     levels: NDArray[np.uint8]
-    states: NDArray[np.int64]
-    tokens: NDArray[np.int64]
+    states: NDArray[np.uint32]
+    tokens: NDArray[np.int32]
+    found: NDArray[np.int32]
+    values: NDArray[np.int32]
     raw: NDArray[np.int64]
     unfinished: NDArray[np.int64]
     entries: NDArray[np.int32]
@@ -67,6 +69,8 @@ class Coder(NamedTuple):
     shifts: Any
     states: Any
     tokens: Any
+    found: Any
+    values: Any
     raw: Any
     unfinished: Any
     entries: Any
@@ -90,6 +94,8 @@ def coder_of(work):
         pointer_to(work.shifts),
         pointer_to(work.states),
         pointer_to(work.tokens),
+        pointer_to(work.found),
+        pointer_to(work.values),
         pointer_to(work.raw),
         pointer_to(work.unfinished),
         pointer_to(work.entries),
@@ -131,19 +137,20 @@ def layer_workspace_for(tiling: Tiling, stream: int) -> LayerWorkspace:
 
 def _allocate(planes: int, widest: int, words: int) -> LayerWorkspace:
     blocks = widest // BLOCK + 3
-    group, tables = np.zeros(RAW_AT + MOST_STATES, np.int64), aligned_empty((2 * SYMBOLS_AT,), np.int32)
     return LayerWorkspace(
         planes=aligned_empty((planes,), np.int32),
         words=aligned_empty((words,), np.uint16),
-        starts=tables[:SYMBOLS_AT],
+        starts=aligned_empty((CONTEXTS * TOKENS,), np.int32),
         frequencies=aligned_empty((CONTEXTS * TOKENS,), np.int32),
-        symbols=tables[SYMBOLS_AT:],
+        symbols=aligned_empty((CONTEXTS * TOKENS,), np.int32),
         shifts=np.zeros(CONTEXTS, np.int64),
         levels=np.zeros(TOKENS, np.uint8),
-        states=group[:TOKENS_AT],
-        tokens=group[TOKENS_AT:UNFINISHED_AT],
-        raw=group[RAW_AT:],
-        unfinished=group[UNFINISHED_AT:RAW_AT],
+        states=aligned_empty((MOST_STATES,), np.uint32),
+        tokens=aligned_empty((MOST_STATES,), np.int32),
+        found=aligned_empty((MOST_STATES,), np.int32),
+        values=aligned_empty((MOST_STATES,), np.int32),
+        raw=np.zeros(MOST_STATES, np.int64),
+        unfinished=np.zeros(MOST_STATES + 1, np.int64),
         entries=np.zeros(widest, np.int32),
         parents=np.zeros(widest, np.int32),
         idle=np.zeros(widest, np.int32),
