@@ -135,7 +135,8 @@ def _put_range(coder, index, start, share, words, at):
     state = np.int64(coder.states[index])
     if state >= share << (32 - PRECISION):
         state, at = _put_word(state, words, at)
-    coder.states[index] = np.uint32(((state // share) << PRECISION) + state % share + start)
+    whole = np.int64(np.uint32(state) // np.uint32(share))
+    coder.states[index] = np.uint32((whole << PRECISION) + state - whole * share + start)
     return at
 
 
@@ -172,27 +173,42 @@ def _put_raw(coder, index, value, bits, words, at):
 @inner
 def _put_group(coder, symbols, first, count, words, at):
     """One group, in the reverse of the order in which it is taken."""
-    for phase in range(3, -1, -1):
-        for index in range(count - 1, -1, -1):
-            context, kind = np.int64(symbols.contexts[first + index]), symbols.kinds[first + index] & (BEGINS - 1)
-            value, shift = np.int64(symbols.values[first + index]), coder.shifts[context]
-            if kind == PLAIN:
-                if phase == 0:
-                    at = _put_token(coder, index, context, value, words, at)
-                continue
-            token, more, bits = token_of(abs(value), shift)
-            if phase == 0 and kind == SIGNED:
-                sign = np.int64(symbols.signs[first + index])
-                at = _put_signed(coder, index, context, token, sign, value < 0, words, at)
-            elif phase == 0:
-                at = _put_token(coder, index, context, token, words, at)
-            elif phase == 1 and token > 0 and shift > 0:
-                at = _put_raw(coder, index, (abs(value) - 1) & ((1 << shift) - 1), shift, words, at)
-            elif phase == 2 and bits:
-                short = min(bits, _LONG_BITS)
-                at = _put_raw(coder, index, more & ((1 << short) - 1), short, words, at)
-            elif phase == 3 and bits > _LONG_BITS:
-                at = _put_raw(coder, index, more >> _LONG_BITS, bits - _LONG_BITS, words, at)
+    any_raw = False
+    for index in range(count):
+        context, value = np.int64(symbols.contexts[first + index]), abs(np.int64(symbols.values[first + index]))
+        token, more, bits = value, 0, 0
+        if symbols.kinds[first + index] & (BEGINS - 1) != PLAIN:
+            token, more, bits = token_of(value, coder.shifts[context])
+            any_raw |= bits > 0 or (token > 0 and coder.shifts[context] > 0)
+        coder.tokens[index], coder.raw[index], coder.unfinished[index] = np.int32(token), more, bits
+    if any_raw:
+        at = _put_raw_parts(coder, symbols, first, count, words, at)
+    for index in range(count - 1, -1, -1):
+        context, token = np.int64(symbols.contexts[first + index]), np.int64(coder.tokens[index])
+        if symbols.kinds[first + index] & (BEGINS - 1) == SIGNED:
+            sign, negative = np.int64(symbols.signs[first + index]), symbols.values[first + index] < 0
+            at = _put_signed(coder, index, context, token, sign, negative, words, at)
+        else:
+            at = _put_token(coder, index, context, token, words, at)
+    return at
+
+
+@inner
+def _put_raw_parts(coder, symbols, first, count, words, at):
+    """The raw bits of a group, in the reverse of the order in which they are taken."""
+    for index in range(count - 1, -1, -1):
+        if coder.unfinished[index] > _LONG_BITS:
+            at = _put_raw(coder, index, coder.raw[index] >> _LONG_BITS, coder.unfinished[index] - _LONG_BITS, words, at)
+    for index in range(count - 1, -1, -1):
+        bits = min(coder.unfinished[index], _LONG_BITS)
+        if bits:
+            at = _put_raw(coder, index, coder.raw[index] & ((1 << bits) - 1), bits, words, at)
+    for index in range(count - 1, -1, -1):
+        plain = symbols.kinds[first + index] & (BEGINS - 1) == PLAIN
+        shift = 0 if plain else coder.shifts[np.int64(symbols.contexts[first + index])]
+        if shift and coder.tokens[index] > 0:
+            low = (abs(np.int64(symbols.values[first + index])) - 1) & ((1 << shift) - 1)
+            at = _put_raw(coder, index, low, shift, words, at)
     return at
 
 

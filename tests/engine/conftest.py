@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from pydicom.uid import (
 )
 
 from wavestream.engine.dicom_file import quiet_pydicom
+
+# Siblings are not importable under pytest's importlib mode.
+sys.path.insert(0, str(Path(__file__).parent))
 
 _NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian)
 MakeDicom = Callable[..., Path]
