@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +9,7 @@ from wavestream.kernels import layout
 from wavestream.kernels.cpu.compiler import entry, inlined, inner
 from wavestream.kernels.cpu.layer_states import sign_share
 from wavestream.kernels.cpu.layer_statistics import choose_tables, token_of
-from wavestream.kernels.cpu.layer_symbols import BEGINS, PLAIN, SIGNED, list_band, list_ll
+from wavestream.kernels.cpu.layer_symbols import BEGINS, PLAIN, SIGNED, Symbols, list_band, list_ll, symbol_pointers
 from wavestream.kernels.cpu.layer_workspace import coder_of, layer_workspace_for
 from wavestream.kernels.cpu.memory import advance, pointer_to
 from wavestream.kernels.cpu.progress import announced
@@ -40,15 +38,6 @@ _LONG_BITS = BITS_OF_RANGE[2] // 2
 _BYTES_PER_STATE = 384
 # A layer smaller than this is one segment: its finer parts cost less than the bytes that keep them apart.
 _UNDIVIDED_BELOW = 700
-
-
-class Symbols(NamedTuple):
-    """The symbols of a segment, in the order in which they are taken: contexts, value and kind of each."""
-
-    contexts: NDArray[np.uint8]
-    signs: NDArray[np.uint8]
-    values: NDArray[np.int32]
-    kinds: NDArray[np.uint8]
 
 
 @entry
@@ -99,7 +88,7 @@ def _list_segment(
 
     ``found[t]`` receives how many coefficients of the tile are in the layer and not 0.
     """
-    coder, source, blocks = coder_of(work), pointer_to(full), pointer_to(active)
+    coder, source, blocks, listed = coder_of(work), pointer_to(full), pointer_to(active), symbol_pointers(symbols)
     scale = _scale_of(source, coder.planes, parts, first_band, last_band, lows)
     count = 0
     for tile in range(len(parts)):
@@ -109,14 +98,14 @@ def _list_segment(
             if part[HIGH] == 0 or high < low:
                 continue
             if band == 0:
-                count, some = list_ll(coder, source, part, low, high, symbols, count)
+                count, some = list_ll(coder, source, part, low, high, listed, count)
             else:
                 over = band - 3 if band > 3 else 0
                 parent = parts[tile, over] if over else parts[tile, over] * 0
                 count, some = list_band(
                     coder, source, part, parent, bands[band, layout.ORIENTATION] == HH, low, scale,
                     advance(blocks, first_active[tile * len(bands) + band]),
-                    advance(blocks, first_active[tile * len(bands) + over]), symbols, count,
+                    advance(blocks, first_active[tile * len(bands) + over]), listed, count,
                 )  # fmt: skip
             found[tile] += some
         ends[tile] = count
@@ -215,10 +204,10 @@ def _put_raw_parts(coder, symbols, first, count, words, at):
 @entry
 def _put_tile(symbols, begin, end, together, words, firsts, work):
     """One tile's stream: its states in ``work``, its words at the end of ``words``, from the index returned on."""
-    coder = coder_of(work)
+    coder, listed, target = coder_of(work), symbol_pointers(symbols), pointer_to(words)
     many, index = 0, 0
     for place in range(begin, end):
-        if symbols.kinds[place] & BEGINS or index == together:
+        if listed.kinds[place] & BEGINS or index == together:
             firsts[many] = place
             many += 1
             index = 0
@@ -227,7 +216,7 @@ def _put_tile(symbols, begin, end, together, words, firsts, work):
         coder.states[state] = np.uint32(LOWEST_STATE)
     at, last = len(words), end
     for group in range(many - 1, -1, -1):
-        at = _put_group(coder, symbols, firsts[group], last - firsts[group], words, at)
+        at = _put_group(coder, listed, firsts[group], last - firsts[group], target, at)
         last = firsts[group]
     return at
 

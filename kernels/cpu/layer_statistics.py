@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from wavestream.kernels.cpu.compiler import entry, inner
-from wavestream.kernels.cpu.layer_symbols import BEGINS, PLAIN, SIGNED
+from wavestream.kernels.cpu.layer_symbols import BEGINS, PLAIN, SIGNED, symbol_pointers
 from wavestream.kernels.cpu.layer_tables import set_table, write_table
 from wavestream.kernels.cpu.layer_workspace import coder_of
 from wavestream.kernels.layers import (
@@ -171,17 +171,18 @@ def choose_tables(symbols, count, first_context, out, work):
     Returns how many bits the tables take, and about how many bits tables and symbols take together.
     """
     coder, shifts, levels = coder_of(work), work.shifts, work.levels
-    total = _choose_shifts(symbols, count, shifts)
+    listed = symbol_pointers(symbols)
+    total = _choose_shifts(listed, count, shifts)
     histograms = np.zeros((CONTEXTS, TOKENS), np.int64)
     for index in range(count):
-        context, value = np.int64(symbols.contexts[index]), abs(np.int64(symbols.values[index]))
-        if symbols.kinds[index] & (BEGINS - 1) == PLAIN:
+        context, value = np.int64(listed.contexts[index]), abs(np.int64(listed.values[index]))
+        if listed.kinds[index] & (BEGINS - 1) == PLAIN:
             histograms[context, value] += 1
         else:
             token, _, bits = token_of(value, shifts[context])
             histograms[context, token] += 1
-            if token and symbols.kinds[index] & (BEGINS - 1) == SIGNED:
-                histograms[np.int64(symbols.signs[index]), np.int64(symbols.values[index] < 0)] += 1
+            if token and listed.kinds[index] & (BEGINS - 1) == SIGNED:
+                histograms[np.int64(listed.signs[index]), np.int64(listed.values[index] < 0)] += 1
             total += bits
     bit = 0
     for kind in range(len(KINDS) - 1):

@@ -6,9 +6,12 @@ writes down, and what the decoder knows at that moment is all that contexts are 
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any, NamedTuple
 
-from wavestream.kernels.cpu.compiler import inner
+import numpy as np
+from numpy.typing import NDArray
+
+from wavestream.kernels.cpu.compiler import inlined, inner
 from wavestream.kernels.cpu.layer_contexts import (
     COLUMN_SHIFT,
     CONTEXT_MASK,
@@ -21,11 +24,40 @@ from wavestream.kernels.cpu.layer_contexts import (
     set_parents,
     sign_context,
 )
-from wavestream.kernels.cpu.memory import advance
+from wavestream.kernels.cpu.memory import advance, pointer_to
 from wavestream.kernels.layers import BLOCK, HIGH, LL_FLAG, LL_VALUE, PLANE, SIGN, SIGN_CONTEXTS, STRIDE, WIDE
 
 # Kinds of symbols: a token alone, a value with a sign, one without; and on top of it that a group begins.
 PLAIN, SIGNED, UNSIGNED, BEGINS = 0, 1, 2, 4
+
+
+class Symbols(NamedTuple):
+    """The symbols of a segment, in the order in which they are taken: contexts, value and kind of each."""
+
+    contexts: NDArray[np.uint8]
+    signs: NDArray[np.uint8]
+    values: NDArray[np.int32]
+    kinds: NDArray[np.uint8]
+
+
+class SymbolPointers(NamedTuple):
+    """The same as pointers: passing arrays on, symbol by symbol, would be counting references half of the time."""
+
+    contexts: Any
+    signs: Any
+    values: Any
+    kinds: Any
+
+
+@inlined
+def symbol_pointers(symbols):
+    """The pointers of symbols."""
+    return SymbolPointers(
+        pointer_to(symbols.contexts),
+        pointer_to(symbols.signs),
+        pointer_to(symbols.values),
+        pointer_to(symbols.kinds),
+    )
 
 
 @inner
