@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from wavestream.bindings.handover import Handover
 from wavestream.bindings.requests import Request
 from wavestream.engine.artifacts import Artifacts
 from wavestream.engine.feed import FedBatch, Feeder
-from wavestream.engine.injection import Injector, chosen_place
+from wavestream.engine.injection import Injector, chosen_place, require_reducible
 from wavestream.engine.pipeline import Pipeline
 from wavestream.engine.prefetch import prefetch
 from wavestream.engine.reader import Reader
@@ -21,6 +21,14 @@ from wavestream.engine.transform import Transform
 
 # Batches prepared ahead of the one being handed out: one in each background stage.
 PREFETCH = 2
+
+
+class Made(NamedTuple):
+    """A batch that was made: what was asked for, its images, and the compressed bytes that they needed."""
+
+    request: Request
+    images: Tensor
+    bytes_read: int
 
 
 class BatchMaker:
@@ -36,7 +44,8 @@ class BatchMaker:
         place: where the artifacts are made (:mod:`wavestream.engine.injection`); None: the default of their domain.
 
     Raises:
-        InputError: a place that the artifacts' domain does not pass.
+        InputError: a place that the artifacts' domain does not pass; a reduced resolution that the store does not have,
+            or at which its artifacts cannot be made.
         StoreError: the store's images or its table cannot be used.
         MissingExtraError: a CUDA device without CuPy.
     """
@@ -59,7 +68,6 @@ class BatchMaker:
         place = chosen_place(artifacts, place)
         injector = None if artifacts is None else Injector(artifacts, store, seed, threads)
         self.reader = Reader(store, threads)
-        self._feeder = Feeder(self.reader, injector if place == "feed" else None, device_id=device_id)
         self._pipeline = Pipeline(
             store,
             transform,
@@ -68,12 +76,16 @@ class BatchMaker:
             normalise=place != "after",
             injector=injector if place == "graph" else None,
         )
+        reduction = self._pipeline.reduction
+        require_reducible(artifacts, store, place, reduction)
+        fed = injector if place == "feed" else None
+        self._feeder = Feeder(self.reader, fed, device_id=device_id, reduction=reduction)
         self._handover = Handover(injector if place == "after" else None, transform)
 
     def __reduce__(self) -> tuple[type[BatchMaker], tuple[Any, ...]]:
         return BatchMaker, self._arguments
 
-    def images(self, requests: Iterable[Request]) -> Generator[tuple[Request, Tensor], None, None]:
+    def images(self, requests: Iterable[Request]) -> Generator[Made, None, None]:
         """Make the images of each request, (batch, 1, rows, cols) float32, in order and ahead of time.
 
         Requests are drawn in the caller's thread. Closing the generator ends its threads.
@@ -84,14 +96,14 @@ class BatchMaker:
         held: Any = None
         copied: torch.cuda.Event | None = None
         try:
-            for request, output in prefetch(requests, [self._read, self._run], PREFETCH):
+            for request, output, needed in prefetch(requests, [self._read, self._run], PREFETCH):
                 if copied is not None:
                     # Long since done; only now may DALI have the memory of the batch before again.
                     copied.synchronize()
                 held = output
                 with torch.cuda.device(self._device):
                     images, copied = self._handover.on_cuda(held, request.epoch, request.indices)
-                yield request, images
+                yield Made(request, images, needed)
         finally:
             if copied is not None:
                 copied.synchronize()
@@ -99,13 +111,13 @@ class BatchMaker:
     def _read(self, request: Request) -> tuple[Request, FedBatch]:
         return request, self._feeder.prepare(request.epoch, request.indices)
 
-    def _run_on_cpu(self, read: tuple[Request, FedBatch]) -> tuple[Request, Tensor]:
-        request, output = self._run(read)
-        return request, self._handover.on_cpu(output, request.epoch, request.indices)
+    def _run_on_cpu(self, read: tuple[Request, FedBatch]) -> Made:
+        request, output, needed = self._run(read)
+        return Made(request, self._handover.on_cpu(output, request.epoch, request.indices), needed)
 
-    def _run(self, read: tuple[Request, FedBatch]) -> tuple[Request, Any]:
+    def _run(self, read: tuple[Request, FedBatch]) -> tuple[Request, Any, int]:
         request, batch = read
         drawn = self._transform.sample(self._seed, request.epoch, request.indices)
         output = self._pipeline.run(batch.images, request.indices, drawn, request.epoch)
         self._feeder.release(batch)
-        return request, output
+        return request, output, batch.bytes_read

@@ -19,7 +19,7 @@ class DataModule(LightningDataModule):
     """Loaders for the splits ``train``, ``val`` and ``test`` of a store; see :class:`DataLoader` for what they yield.
 
     Args:
-        store: an opened store, or its path.
+        store: an opened store, or its path or URL.
         batch_size: of all splits.
         target: label column; None: the only one there is.
         transform: of training; None: ``Transform()``. Evaluation uses it without turns and flips.

@@ -44,7 +44,7 @@ class SplitDataset(torch.utils.data.Dataset[tuple[int, int]]):
         self.indices = store.split_indices(split)
         if not self.indices.size:
             sizes = ", ".join(f"{name} {store.split_indices(name).size}" for name in SPLITS)
-            raise InputError(f"the split {split!r} of {store.path} holds no images; sizes: {sizes}")
+            raise InputError(f"the split {split!r} of {store.location} holds no images; sizes: {sizes}")
         self.target = _choose_target(store, target)
         self.labels: NDArray[np.int64] = np.full(self.indices.size, -1)
         self.categories: tuple[str, ...] = ()
@@ -71,7 +71,7 @@ def _choose_target(store: Store, target: str | None) -> str | None:
         return target
     names = list(store.labels)
     if len(names) > 1:
-        raise InputError(f"{store.path} has {len(names)} label columns: choose target= out of {', '.join(names)}")
+        raise InputError(f"{store.location} has {len(names)} label columns: choose target= out of {', '.join(names)}")
     return names[0] if names else None
 
 
@@ -81,7 +81,7 @@ def _require_labels(dataset: SplitDataset) -> None:
         shown = ", ".join(str(index) for index in missing[:_SHOWN]) + (", ..." if missing.size > _SHOWN else "")
         raise InputError(
             f"{missing.size} of {len(dataset)} images of split {dataset.split!r} have no label {dataset.target!r} "
-            f"(images {shown} of {dataset.store.path}): complete the label CSV and ingest again, with "
+            f"(images {shown} of {dataset.store.location}): complete the label CSV and ingest again, with "
             "unlabelled='skip' to leave such images out; or choose another target"
         )
 

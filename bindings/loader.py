@@ -34,6 +34,7 @@ class Progress:
     order: SamplerState
     skipped: int = 0
     finished: bool = False
+    bytes_read: int = 0
 
 
 class DataLoader(torch.utils.data.DataLoader[Any]):
@@ -48,7 +49,7 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
     Reading, compressing and transforming run ahead in background threads, which end with the iteration.
 
     Args:
-        store: an opened store, or its path.
+        store: an opened store, or its path or URL.
         split: ``train``, ``val``, ``test`` or ``none``.
         batch_size, sampler, batch_sampler, drop_last, generator, pin_memory: as in torch; samplers draw positions in
             ``dataset``, the split.
@@ -68,7 +69,8 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
 
     Raises:
         InputError: see :class:`SplitDataset`; no CUDA device; an image smaller than the wavelet allows; a place that
-            the artifacts' domain does not pass.
+            the artifacts' domain does not pass; ``resolution="auto"`` with a store or with artifacts that need whole
+            images.
         StoreError: the store cannot be opened or read.
         MissingExtraError: ``device="cuda"`` without CuPy.
         ValueError: arguments that exclude each other, as in torch.
@@ -141,8 +143,16 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
 
     @property
     def bytes_read(self) -> int:
-        """Compressed bytes read from the store so far."""
+        """Compressed bytes of images read from the store so far, those of batches prepared in advance included."""
         return self._maker.reader.bytes_read
+
+    @property
+    def epoch_bytes(self) -> int:
+        """Compressed bytes that the images of the iteration started last needed, of the batches it has handed out.
+
+        What was prepared in advance and never asked for does not count, nor do batches that a resumed iteration skips.
+        """
+        return 0 if self._progress is None else self._progress.bytes_read
 
     @property
     def epoch(self) -> int:
@@ -163,8 +173,9 @@ class DataLoader(torch.utils.data.DataLoader[Any]):
     def __iter__(self) -> Generator[Any, None, None]:  # type: ignore[override]
         progress, batches = self._begin()
         requests = Requests(batches, self.dataset, progress.epoch)
-        for request, images in self._maker.images(requests):
+        for request, images, needed in self._maker.images(requests):
             progress.batches += 1
+            progress.bytes_read += needed
             progress.finished = requests.exhausted and progress.batches == progress.skipped + requests.count
             yield self._batch(request, images)
         progress.finished = True

@@ -157,7 +157,7 @@ def read_header(data: Any) -> LayersHeader:
     tile = (sides[0] << levels, sides[1] << levels)
     if -(-rows // tile[0]) * -(-cols // tile[1]) > MOST_TILES:
         raise CodecError(f"expected at most {MOST_TILES} tiles, found {rows} x {cols} pixels in tiles of {tile}")
-    folded = stream.number("the lowest value", 0, 2 * (HIGHEST_VALUE + 1))
+    folded = stream.number("the lowest value, as zigzag code,", 0, 2 * (HIGHEST_VALUE + 1))
     low = -(folded + 1) // 2 if folded & 1 else folded // 2
     high = low + stream.number("the range of values", 0, HIGHEST_VALUE - LOWEST_VALUE)
     dtype = np.dtype(PIXEL_TYPES[code])
@@ -239,7 +239,8 @@ def read_layer(data: memoryview, header: LayersHeader, before: Sequence[Layer]) 
     # A layer in one piece needs all that was coded before it.
     fewest = len(before[-1].segments) if before else 1
     if many not in (fewest, header.reductions + 1):
-        raise CodecError(f"{name}: expected {fewest} or {header.reductions + 1} segments at byte {start}, found {many}")
+        expected = " or ".join(map(str, sorted({fewest, header.reductions + 1})))
+        raise CodecError(f"{name}: expected {expected} segments at byte {start}, found {many}")
     threshold = 0.0
     if number < len(header.fractions):
         (threshold,) = struct.unpack("<f", stream.take(4, f"{name}'s threshold"))

@@ -12,30 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numcodecs.zstd import Zstd
 
 from wavestream.engine.dicom import read_dicom, scan_dicom
 from wavestream.engine.dicom_file import looks_like_dicom
-from wavestream.engine.frame import Frame, Frames, Note, Scan, bounds
+from wavestream.engine.frame import Frame, Note, Scan, bounds
 from wavestream.engine.limits import Limits
 from wavestream.engine.numpy_file import NPY_SIGNATURE, read_npy, scan_npy
+from wavestream.engine.pixel_codecs import Canvas, PixelCodec
 from wavestream.engine.rasters import JPEG_SIGNATURE, PNG_SIGNATURE, read_raster, scan_raster
 from wavestream.engine.rejection import Reason, Rejected, Rejection, rejecting
 from wavestream.engine.schema import VOI_FUNCTIONS
 
-ZSTD_LEVEL = 3
+_SCANNERS = {"dicom": scan_dicom, "npy": scan_npy, "raster": scan_raster}
+_READERS = {"dicom": read_dicom, "npy": read_npy, "raster": read_raster}
 
 Row = dict[str, Any]
-"""One image's share of the table as JSON types, hashes in hexadecimal; ``notes`` beside the columns of the schema."""
-
-
-@dataclass(frozen=True)
-class Canvas:
-    """The arrays that images are written into: (rows, cols) in pixels, and dtype name."""
-
-    rows: int
-    cols: int
-    dtype: str
+"""One image's share of the table as JSON types; columns of more than one number per image are their little-endian
+bytes in hexadecimal; ``notes`` beside the columns of the schema."""
 
 
 @dataclass(frozen=True)
@@ -47,34 +40,26 @@ class Decoded:
     lengths: list[int]
 
 
-def scan(path: Path, limits: Limits) -> Scan | Rejection:
+def scan(path: Path, limits: Limits, codec: PixelCodec) -> Scan | Rejection:
     """Facts about one file from its header, or why it will not be stored."""
-    return rejecting(_scan, path, limits)
+    return rejecting(_scan, path, limits, codec)
 
 
-def decode(path: Path, limits: Limits, canvas: Canvas, spool: Path) -> Decoded | Rejection:
+def decode(path: Path, limits: Limits, canvas: Canvas, codec: PixelCodec, spool: Path) -> Decoded | Rejection:
     """Decode all images of one file and write their chunks to the file ``spool``, or say why it will not be stored.
 
     One image is in memory at a time. A file is stored whole or not at all.
     """
-    decoded = rejecting(_decode, path, limits, canvas, spool)
+    decoded = rejecting(_decode, path, limits, canvas, codec, spool)
     if isinstance(decoded, Rejection) and spool.exists():
         spool.unlink()
     return decoded
 
 
-def _scan(path: Path, limits: Limits) -> Scan:
-    kind = _kind(path)
-    if kind == "dicom":
-        return scan_dicom(path, limits)
-    return scan_npy(path, limits) if kind == "npy" else scan_raster(path, limits)
-
-
-def _frames(path: Path, limits: Limits) -> Frames:
-    kind = _kind(path)
-    if kind == "dicom":
-        return read_dicom(path, limits)
-    return read_npy(path, limits) if kind == "npy" else read_raster(path, limits)
+def _scan(path: Path, limits: Limits, codec: PixelCodec) -> Scan:
+    found = _SCANNERS[_kind(path)](path, limits)
+    codec.check(found)
+    return found
 
 
 def _kind(path: Path) -> str:
@@ -95,25 +80,25 @@ def _kind(path: Path) -> str:
     raise Rejected(Reason.NOT_AN_IMAGE, "neither DICOM nor PNG, JPEG or NPY")
 
 
-def _decode(path: Path, limits: Limits, canvas: Canvas, spool: Path) -> Decoded:
+def _decode(path: Path, limits: Limits, canvas: Canvas, codec: PixelCodec, spool: Path) -> Decoded:
     with path.open("rb") as file:
         source_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     rows: list[Row] = []
     lengths: list[int] = []
-    codec = Zstd(level=ZSTD_LEVEL)
-    padded = np.zeros((canvas.rows, canvas.cols), np.dtype(canvas.dtype).newbyteorder("<"))
     with _writing():
         chunks = spool.open("wb")
     with chunks:
-        for frame in _frames(path, limits):
+        for frame in _READERS[_kind(path)](path, limits):
             pixels = _fit(frame.pixels, canvas)
-            padded[: pixels.shape[0], : pixels.shape[1]] = pixels
-            chunk = codec.encode(padded)
+            row = {**_row(frame, pixels), "source_sha256": source_sha256}
+            chunk, ends = codec.encode(pixels, (row["value_low"], row["value_high"]), canvas)
+            if ends is not None:
+                row["layer_ends"] = ends.astype("<u4").tobytes().hex()
             with _writing():
                 chunks.write(chunk)
                 chunks.flush()
             lengths.append(len(chunk))
-            rows.append({**_row(frame, pixels), "source_sha256": source_sha256})
+            rows.append(row)
     return Decoded(spool, rows, lengths)
 
 

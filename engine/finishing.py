@@ -14,15 +14,16 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from wavestream.engine.decoding import ZSTD_LEVEL
 from wavestream.engine.durable import sync_tree, write_durably
+from wavestream.engine.image_metadata import image_metadata
 from wavestream.engine.ingest_config import IngestConfig
 from wavestream.engine.ingest_summary import count_quarantined
 from wavestream.engine.inventory import Inventory
 from wavestream.engine.journal import Journal
 from wavestream.engine.patients import hash_patient
+from wavestream.engine.pixel_codecs import ZSTD_LEVEL
 from wavestream.engine.rejection import Rejection
-from wavestream.engine.schema import FORMAT_VERSION, SPLITS, TABLE, StoreHeader
+from wavestream.engine.schema import FORMAT_VERSION, SPLITS, Column, StoreHeader, table_columns
 from wavestream.engine.split import named_split, patient_split
 
 _GROUP = {"zarr_format": 3, "node_type": "group", "attributes": {}}
@@ -45,27 +46,19 @@ def finish_store(
 ) -> StoreHeader:
     """Write everything that is not a shard, and the header after all else is on disk; returns the header."""
     split, how = _split(inventory, journal, config)
-    table = _table(inventory, journal, split, salt)
+    columns = table_columns(config.codec, config.layers)
+    table = _table(inventory, journal, split, salt, columns)
     canvas, count = inventory.canvas, len(journal.entry)
-    (store / "images" / "zarr.json").unlink(missing_ok=True)
-    zarr.create_array(
-        store / "images",
-        shape=(count, canvas.rows, canvas.cols),
-        chunks=(1, canvas.rows, canvas.cols),
-        shards=(config.shard_images, canvas.rows, canvas.cols),
-        dtype=canvas.dtype,
-        compressors=ZstdCodec(level=ZSTD_LEVEL),
-        filters=None,
-        fill_value=0,
-        dimension_names=("image", "row", "col"),
-    )
+    (store / "images").mkdir(exist_ok=True)
+    metadata = image_metadata(count, canvas, config.shard_images, config.pixel_codec)
+    write_durably(store / "images" / "zarr.json", metadata)
     for name in ("table", "labels"):
         shutil.rmtree(store / name, ignore_errors=True)
         begin_store(store / name)
     for name, values in table.items():
-        attributes: dict[str, Any] = {"meaning": TABLE[name].meaning}
-        if TABLE[name].categories:
-            attributes["categories"] = list(TABLE[name].categories)
+        attributes: dict[str, Any] = {"meaning": columns[name].meaning}
+        if columns[name].categories:
+            attributes["categories"] = list(columns[name].categories)
         _write_column(store / "table" / name, values, attributes)
     rows = np.array([entry.row for entry in inventory.entries], np.int64)[journal.entry]
     for column in inventory.columns:
@@ -77,11 +70,13 @@ def finish_store(
         count=count,
         canvas=(canvas.rows, canvas.cols),
         dtype=canvas.dtype,
-        codec="zstd",
+        codec=config.codec,
+        layers=config.layers if config.codec == "layers" else (),
         shard_images=config.shard_images,
         split=how,
         summary=_summary(inventory, journal, files),
         written_by=_version(),
+        labels=tuple(sorted(column.name for column in inventory.columns)),
     )
     sync_tree(store / "table")
     sync_tree(store / "labels")
@@ -114,7 +109,9 @@ def _split(inventory: Inventory, journal: Journal, config: IngestConfig) -> tupl
     return patient_split(patients, classes, config.fractions, config.seed), how
 
 
-def _table(inventory: Inventory, journal: Journal, split: NDArray[np.uint8], salt: bytes) -> dict[str, NDArray[Any]]:
+def _table(
+    inventory: Inventory, journal: Journal, split: NDArray[np.uint8], salt: bytes, columns: dict[str, Column]
+) -> dict[str, NDArray[Any]]:
     entries = inventory.entries
     hashes = np.array([hash_patient(salt, entry.patient) for entry in entries], np.uint64)
     series = np.array([entry.series for entry in entries], np.int64)
@@ -132,7 +129,7 @@ def _table(inventory: Inventory, journal: Journal, split: NDArray[np.uint8], sal
         "patient": hashes[journal.entry],
         "split": split,
     }
-    return {name: found[name].astype(column.dtype) for name, column in TABLE.items()}
+    return {name: found[name].astype(column.dtype) for name, column in columns.items()}
 
 
 def _write_column(path: Path, values: NDArray[Any], attributes: dict[str, Any]) -> None:

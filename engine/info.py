@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from wavestream.engine.ingest_summary import NOTE_TEXTS, quarantined
+from wavestream.engine.layer_costs import LayerCost, layer_costs, layer_lines
 from wavestream.engine.schema import SPLITS, VOI_FUNCTIONS
 from wavestream.engine.store import Store, open_store
 
@@ -26,6 +27,7 @@ class StoreDescription:
         bits_stored: bits -> number of images.
         bytes_on_disk: of all files of the store.
         bits_per_pixel: bits of the image shards for each pixel of an image (padding of the canvas not counted).
+        layers: with the codec ``layers``, what each keep costs to read, the last being everything; else empty.
         windows: VOI function -> number of images.
         split: how it was made.
         parts: part of the split -> number of images and of patients.
@@ -47,6 +49,7 @@ class StoreDescription:
     bits_stored: dict[int, int]
     bytes_on_disk: int
     bits_per_pixel: float
+    layers: tuple[LayerCost, ...]
     windows: dict[str, int]
     split: dict[str, Any]
     parts: dict[str, dict[str, int]]
@@ -66,6 +69,7 @@ class StoreDescription:
             f"images {_size(self.smallest)} to {_size(self.largest)}",
             f"bits stored  {_counts(self.bits_stored)}",
             f"on disk      {self.bytes_on_disk:,} bytes, {self.bits_per_pixel:.3f} bits per pixel",
+            *layer_lines(self.layers),
             f"windows      {_counts(self.windows)}",
             f"split        {_counts(self.split)}",
         ]
@@ -105,6 +109,7 @@ def describe(store: str | Path) -> StoreDescription:
         bits_stored=_histogram(table["bits_stored"]),
         bytes_on_disk=sum(path.stat().st_size for path in opened.path.rglob("*") if path.is_file()),
         bits_per_pixel=8 * shards / int(pixels.sum()),
+        layers=layer_costs(opened),
         windows={VOI_FUNCTIONS[code]: count for code, count in _histogram(table["voi_function"]).items()},
         split=header.split,
         parts={

@@ -91,12 +91,19 @@ def _ingest(
         if _is_complete(store, manifest, _plan(sources, scans, inventory, labels, config)):
             return _summary_of(store, manifest, inventory)
         job = ShardJob(
-            sources, inventory.entries, store, manifest, inventory.canvas, config.shard_images, config.limits
+            sources=sources,
+            entries=inventory.entries,
+            store=store,
+            manifest=manifest,
+            canvas=inventory.canvas,
+            codec=config.pixel_codec,
+            shard_images=config.shard_images,
+            limits=config.limits,
         )
         images = sum(entry.frames for entry in inventory.entries)
         with tqdm(total=images, desc="storing", unit="image", disable=not progress) as bar:
             write_shards(job, pool, bar.update)
-    journal = read_journal(manifest)
+    journal = read_journal(manifest, config.pixel_codec)
     rejected = all_rejected(inventory, journal)
     manifest.write_quarantine((str(sources.path(index)), rejection) for index, rejection in rejected.items())
     if not len(journal.entry):
@@ -125,7 +132,7 @@ def _check_target(store: Path, sources: Sources) -> None:
 
 
 def _scan_all(sources: Sources, config: IngestConfig, pool: WorkerPool, progress: bool) -> list[Scan | Rejection]:
-    tasks = ((sources.path(index), config.limits) for index in range(len(sources.names)))
+    tasks = ((sources.path(index), config.limits, config.pixel_codec) for index in range(len(sources.names)))
     bar = tqdm(
         pool.map(scan, tasks), total=len(sources.names), desc="reading headers", unit="file", disable=not progress
     )

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from wavestream.engine.errors import InputError
+from wavestream.engine.layer_fractions import check_layer_fractions
+from wavestream.engine.layers import DEFAULT_FRACTIONS
 from wavestream.engine.limits import Limits
+from wavestream.engine.pixel_codecs import PixelCodec
 from wavestream.engine.split import check_fractions
 
 
@@ -27,6 +30,10 @@ class IngestConfig:
             ``"skip"`` leaves them out.
         fractions: shares of train, val and test, by patient; they sum to 1.
         seed: seed of the split.
+        codec: ``"layers"``: a prefix of an image's bytes is the image at a compression level, the whole is lossless;
+            ``"zstd"``: every Zarr reader can read it, whole images only.
+        layers: the compression levels of ``codec="layers"``: fractions of an image's coefficients, ascending, at most
+            7; keeping one of these reads no byte too many, keeping another reads the next larger one's bytes.
         shard_images: images per shard file; an interrupted ingest loses at most this many.
         workers: worker processes; None: one for each processor.
         limits: what one file may cost.
@@ -41,6 +48,8 @@ class IngestConfig:
     unlabelled: Literal["error", "keep", "skip"] = "error"
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
     seed: int = 0
+    codec: Literal["layers", "zstd"] = "layers"
+    layers: tuple[float, ...] = DEFAULT_FRACTIONS
     shard_images: int = 256
     workers: int | None = None
     limits: Limits = field(default_factory=Limits)
@@ -50,9 +59,19 @@ class IngestConfig:
         check_fractions(self.fractions)
         if self.unlabelled not in ("error", "keep", "skip"):
             raise InputError(f"unlabelled: expected 'error', 'keep' or 'skip', got {self.unlabelled!r}")
+        if self.codec not in ("layers", "zstd"):
+            raise InputError(f"codec: expected 'layers' or 'zstd', got {self.codec!r}")
+        object.__setattr__(self, "layers", check_layer_fractions(self.layers))
+        if self.codec == "zstd" and self.layers != DEFAULT_FRACTIONS:
+            raise InputError(f"layers: expected none with codec 'zstd', which has no layers, got {self.layers}")
         if self.shard_images < 1:
             raise InputError(f"shard_images: expected at least 1, got {self.shard_images}")
         if self.workers is not None and self.workers < 1:
             raise InputError(f"workers: expected at least 1, got {self.workers}")
         if isinstance(self.label_columns, str):
             raise InputError(f"label_columns: expected a list of names, got the text {self.label_columns!r}")
+
+    @property
+    def pixel_codec(self) -> PixelCodec:
+        """How the images are encoded."""
+        return PixelCodec(self.codec, self.layers)

@@ -2,7 +2,8 @@
 
 Three places (docs/design/0005), which give the same pixels:
 
-- ``feed``: before the DALI graph, on the batch that the reader has just decoded. Source domain.
+- ``feed``: before the DALI graph, on the batch that the reader has just decoded. Source domain. Where a store's layers
+  hold the compressed images, they are read instead of made.
 - ``graph``: in the DALI graph, by ``fn.python_function``. Either domain.
 - ``after``: on the graph's output. Input domain.
 """
@@ -17,8 +18,11 @@ from numpy.typing import NDArray
 
 from wavestream.engine.artifacts import Artifacts
 from wavestream.engine.errors import InputError
+from wavestream.engine.ragged import shaped
 from wavestream.engine.store import Store
 from wavestream.kernels import inject
+from wavestream.kernels.ragged import inject_ragged
+from wavestream.kernels.wavelets import INTEGER_WAVELET
 
 # Of each domain, the default first.
 PLACES = {"source": ("feed", "graph"), "input": ("after", "graph")}
@@ -42,6 +46,35 @@ def chosen_place(artifacts: Artifacts | None, place: str | None) -> str | None:
             "choose one of these, or None for the default, or another domain (which is another experiment)"
         )
     return place or possible[0]
+
+
+def are_read(artifacts: Artifacts | None, store: Store, place: str | None) -> bool:
+    """Whether a store holds the compressed images of a run, so that they are read and not made.
+
+    That is so in a store of layers for artifacts of its own wavelet, ``cdf53`` with its default levels, in the source
+    domain, at the place where images are read.
+    """
+    return (
+        artifacts is not None
+        and place == "feed"
+        and artifacts.chosen_wavelet == INTEGER_WAVELET
+        and artifacts.levels is None
+        and store.header.codec == "layers"
+    )
+
+
+def require_reducible(artifacts: Artifacts | None, store: Store, place: str | None, reduction: int) -> None:
+    """Check that artifacts can be made for images that are read at ``2^-reduction`` of their size.
+
+    Raises:
+        InputError: they are made on the stored image, which is then not there.
+    """
+    if reduction and artifacts is not None and artifacts.domain == "source" and not are_read(artifacts, store, place):
+        raise InputError(
+            f"resolution='auto' reads images at 1/{2**reduction} of their size, but artifacts of the source domain "
+            f"with wavelet {artifacts.chosen_wavelet} and levels={artifacts.levels} at place {place!r} need "
+            "the whole image: choose resolution='full', or what the store holds (cdf53, levels=None, place 'feed')"
+        )
 
 
 class Injector:
@@ -72,7 +105,7 @@ class Injector:
 
         Args:
             images: (batch, rows, cols), a NumPy or CUDA array: raw canvases of the store's dtype in the source domain,
-                float32 in [0, 1] in the input domain.
+                float32 in [0, 1] in the input domain. Or a list of (rows, cols) arrays, each as large as its image.
             indices: (batch,) images of the store.
             keep: (batch,) as :meth:`draw` gave it.
 
@@ -81,11 +114,15 @@ class Injector:
         """
         if (keep == 1.0).all():
             return
-        options: dict[str, Any] = {"threads": self._threads}
+        ragged = isinstance(images, list)
+        options: dict[str, Any] = {"threads": self._threads, "out": images}
         if self.artifacts.domain == "source":
-            options |= {"sizes": self._sizes[indices], "value_range": self._ranges[indices]}
+            options["value_range"] = self._ranges[indices]
+            if not ragged:
+                options["sizes"] = self._sizes[indices]
+        compress = inject_ragged if ragged else inject
         try:
-            inject(images, keep, self.artifacts.chosen_wavelet, self.artifacts.levels, out=images, **options)
+            compress(images, keep, self.artifacts.chosen_wavelet, self.artifacts.levels, **options)
         except (TypeError, ValueError) as error:
             raise InputError(f"{error} (samples count within the batch of images {indices.tolist()})") from error
 
@@ -116,20 +153,24 @@ class GraphInjection:
         """Compress the batch: (rows, cols, 1) NumPy or CuPy arrays, which may not be changed, to as many new ones."""
         batch = self._gathered(samples)
         try:
-            self.injector.apply(batch[..., 0], self._indices, self._keep)
+            self.injector.apply(batch, self._indices, self._keep)
         except InputError as error:
             self.error = error
             raise
-        return list(batch)
+        return [image[..., None] for image in batch]
 
     def _gathered(self, samples: list[Any]) -> Any:
-        """The samples as one array, (batch, rows, cols, 1)."""
-        if not isinstance(samples[0], np.ndarray):
+        """Copies of the samples: one array (batch, rows, cols), or, where they are of different sizes, a list."""
+        images = [sample[..., 0] for sample in samples]
+        equal = len({image.shape for image in images}) == 1
+        if not isinstance(images[0], np.ndarray):
             # Of CuPy's pool, which orders its memory by stream, here DALI's.
-            return sys.modules["cupy"].stack(samples)
-        shape, dtype = (len(samples), *samples[0].shape), samples[0].dtype
+            return sys.modules["cupy"].stack(images) if equal else [image.copy() for image in images]
         # DALI copies what it is given, so that the memory can serve the next batch, without page faults.
-        if self._staging is None or self._staging.shape[1:] != shape[1:] or len(self._staging) < len(samples):
-            self._staging = np.empty(shape, dtype)
-        gathered: NDArray[Any] = np.stack(samples, out=self._staging[: len(samples)])
-        return gathered
+        pixels = sum(image.size for image in images)
+        if self._staging is None or self._staging.size < pixels or self._staging.dtype != images[0].dtype:
+            self._staging = np.empty(pixels, images[0].dtype)
+        batch = shaped(self._staging, np.array([image.shape for image in images]))
+        for image, copy in zip(images, batch, strict=True):
+            copy[...] = image
+        return batch

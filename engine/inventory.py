@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wavestream.engine.decoding import Canvas
 from wavestream.engine.errors import InputError
 from wavestream.engine.frame import Scan
 from wavestream.engine.ingest_config import IngestConfig
@@ -22,6 +21,7 @@ from wavestream.engine.labels import (
 )
 from wavestream.engine.limits import Limits
 from wavestream.engine.patients import name_patients
+from wavestream.engine.pixel_codecs import Canvas
 from wavestream.engine.regions import ROI_COLUMNS, Box, read_regions
 from wavestream.engine.rejection import Reason, Rejection
 from wavestream.engine.series import place_in_series

@@ -273,7 +273,10 @@ def _bounds_of(layers: Sequence[Layer], tiling: Any) -> tuple[NDArray[np.int32],
 
 
 def _array(data: Any) -> NDArray[np.uint8]:
-    return np.frombuffer(data, np.uint8)
+    """The stream as an array that is never written: one kind of array, one compiled decoder."""
+    array = np.frombuffer(data, np.uint8)
+    array.flags.writeable = False
+    return array
 
 
 def _report(damage: tuple[int, int], header: LayersHeader, segments: NDArray[np.int64]) -> None:

@@ -16,13 +16,14 @@ class Limits:
         max_pixels: rows x cols of one image, and of the canvas that all images share. The default holds the largest
             mammograms in use (about 28 million pixels).
         max_frames: frames of one file.
-        memory: bytes a worker process may allocate on top of what it needs when idle.
+        memory: bytes a worker process may allocate on top of what it needs when idle. The default suffices for an image
+            of ``max_pixels``, which takes about 45 bytes per pixel to encode in layers.
         seconds: wall-clock time for one file.
     """
 
     max_pixels: int = 2**25
     max_frames: int = 20_000
-    memory: int = 2**30
+    memory: int = 2**31
     seconds: float = 600.0
 
     def __post_init__(self) -> None:

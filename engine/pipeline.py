@@ -3,6 +3,8 @@
 Crop to the region of interest, modality rescale and VOI window and inversion (:mod:`wavestream.engine.window`), resize
 (linear, antialiased), turn and mirror, normalise. Cropping first gives the same pixels, as windowing is pointwise.
 Artifacts made within the graph come first in the source domain, and before normalising in the input domain.
+Images may come at a reduced resolution (:mod:`wavestream.engine.resolution`); the region is then resized from where its
+edges lie between their pixels.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from nvidia.dali.types import DALIDataType, DALIInterpType, to_numpy_type
 
 from wavestream.engine.geometry import regions_of, turn_matrices
 from wavestream.engine.injection import GraphInjection, Injector
+from wavestream.engine.resolution import chosen_reduction, reduced, reduced_regions
 from wavestream.engine.store import Store
 from wavestream.engine.transform import Transform, TransformParameters
 from wavestream.engine.window import fold_windows
@@ -42,8 +45,12 @@ class Pipeline:
         normalise: False leaves the images in [0, 1], for artifacts that are made on the output.
         injector: compresses the images within the graph; None: they are not compressed here.
 
+    Attributes:
+        reduction: r, 0 to 3: the images are to come at ``2^-r`` of their size.
+
     Raises:
         StoreError: a window that is not finite, or a region of interest outside its image; names the image.
+        InputError: ``resolution="auto"`` and a store without reduced sizes.
     """
 
     def __init__(
@@ -66,8 +73,10 @@ class Pipeline:
         self._normalise_early = normalise and self._domain != "input"
         self._normalise_late = normalise and self._domain == "input"
         self._windows = fold_windows(store.table, transform.window)
-        self._regions = regions_of(store, transform.roi)
-        self._canvas = store.header.canvas
+        self.reduction = chosen_reduction(store, transform)
+        sizes = np.column_stack([store.table["rows"], store.table["cols"]]).astype(np.int64)
+        self._regions = reduced_regions(regions_of(store, transform.roi), sizes, self.reduction)
+        self._canvas = tuple(reduced(side, self.reduction) for side in store.header.canvas)
         self._lock = threading.Lock()
         self._dali: DaliPipeline | None = None
         self._capacity = 0
@@ -76,8 +85,9 @@ class Pipeline:
         """Transform one batch and wait for the result.
 
         Args:
-            images: (batch, H, W) raw canvases of the store's dtype, C-contiguous: NumPy, or for a GPU pipeline a
-                CUDA array on its device whose content is complete. Not changed, and free again on return.
+            images: raw pixels of the store's dtype at ``2^-reduction`` of their size, each image in the top-left corner
+                of an array: (batch, rows, cols), or a list of (rows, cols), C-contiguous; NumPy, or for a GPU pipeline
+                CUDA arrays on its device whose content is complete. Not changed, and free again on return.
             indices: (batch,) which image of the store each one is.
             parameters: what was drawn for them.
             epoch: that the batch belongs to, for the injector's draw.
@@ -97,7 +107,8 @@ class Pipeline:
             if self._injection is not None:
                 self._injection.prepare(epoch, indices)
             try:
-                self._dali.feed_input("images", images[..., None])
+                ragged = isinstance(images, list)
+                self._dali.feed_input("images", [image[..., None] for image in images] if ragged else images[..., None])
                 for name, values in self._arguments(indices, parameters).items():
                     self._dali.feed_input(name, values)
                 self._dali.schedule_run()
@@ -177,9 +188,11 @@ class Pipeline:
         )
 
     def _resize(self, images: Any, argument: Any) -> Any:
-        size = argument("size") if "size" in self._inputs else self.transform.image_size
+        options: dict[str, Any] = {"size": argument("size") if "size" in self._inputs else self.transform.image_size}
+        if "roi_start" in self._inputs:
+            options |= {"roi_start": argument("roi_start"), "roi_end": argument("roi_end")}
         return fn.resize(
-            images, size=size, interp_type=DALIInterpType.INTERP_LINEAR, antialias=True, dtype=DALIDataType.FLOAT
+            images, interp_type=DALIInterpType.INTERP_LINEAR, antialias=True, dtype=DALIDataType.FLOAT, **options
         )
 
     @cached_property
@@ -200,8 +213,10 @@ class Pipeline:
             "gain": (float32, 0),
             "bias": (float32, 0),
         }
-        if not (self._regions == (0, 0, *self._canvas)).all():
+        if not self._regions.cover(*self._canvas):
             inputs |= {"start": (DALIDataType.INT32, 1), "extent": (DALIDataType.INT32, 1)}
+        if self.reduction:
+            inputs |= {"roi_start": (float32, 1), "roi_end": (float32, 1)}
         if self._windows.sigmoid.any():
             inputs["sigmoid"] = (float32, 0)
         if self.transform.rotate:
@@ -219,8 +234,10 @@ class Pipeline:
             gain, bias = gain / self.transform.std, (bias - self.transform.mean) / self.transform.std
         sideways = (parameters.quarter_turns % 2 == 1)[:, None]
         values: dict[str, NDArray[Any]] = {
-            "start": self._regions[indices, :2],
-            "extent": self._regions[indices, 2:],
+            "start": self._regions.start[indices],
+            "extent": self._regions.extent[indices],
+            "roi_start": self._regions.low[indices],
+            "roi_end": self._regions.high[indices],
             "low": windows.low[indices] - origin,
             "high": windows.high[indices] - origin,
             "offset": offset,

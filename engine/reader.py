@@ -1,50 +1,42 @@
-"""Read images of a store fast: cached shard indexes over memory maps, chunks decoded by threads without the GIL.
+"""Read images of a store fast: cached shard indexes, exact byte ranges, decoded by threads without the GIL.
 
 Does what zarr-python does for ``images[index]``, and the tests hold it to that; zarr-python itself reads the shard
-index again for every request.
+index again for every request, and whole chunks only.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import google_crc32c
-import imagecodecs
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wavestream.engine.errors import StoreError
+from wavestream.engine.errors import CodecError, InputError, StoreError
 from wavestream.engine.imagearray import ImageArray, read_image_array
+from wavestream.engine.imagechunks import CanvasChunks, LayeredChunks
+from wavestream.engine.layers import REDUCTIONS
+from wavestream.engine.resolution import reduced
+from wavestream.engine.shardfiles import ShardError, ShardFiles
 from wavestream.engine.store import Store
-
-_MISSING = np.uint64(2**64 - 1)
-
-
-class _Shard(NamedTuple):
-    """A mapped shard file and its index: offset and length in bytes of each chunk, ``_MISSING`` where there is none."""
-
-    data: Any
-    offsets: NDArray[np.uint64]
-    lengths: NDArray[np.uint64]
 
 
 class Reader:
     """Reads images by index. Safe to use from several threads, after a fork, and pickled to another process.
 
     Args:
-        store: an opened store.
-        threads: threads that decode; None: one per available core.
+        store: an opened store, local or remote.
+        threads: threads that decode; None: one per available core. A remote store is read by at least
+            ``bytesource.REMOTE_LANES`` threads, which mostly wait.
 
     Attributes:
-        bytes_read: compressed bytes of all images read so far.
+        bytes_read: compressed bytes of all images read so far, exactly those that were needed.
 
     Raises:
-        StoreError: ``images`` is not laid out as this version writes it.
+        StoreError: ``images`` or ``table`` is not laid out as this version writes it.
     """
 
     def __init__(self, store: Store, threads: int | None = None) -> None:
@@ -52,6 +44,7 @@ class Reader:
         self.threads = threads or len(os.sched_getaffinity(0))
         self.bytes_read = 0
         self._array: ImageArray = read_image_array(store)
+        self._sizes = np.column_stack([store.table["rows"], store.table["cols"]]).astype(np.int64)
         self._reset()
 
     def __reduce__(self) -> tuple[type[Reader], tuple[Store, int]]:
@@ -60,46 +53,92 @@ class Reader:
     def _reset(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._shards: dict[int, _Shard] = {}
         self._pool: ThreadPoolExecutor | None = None
+        self._shards = ShardFiles(self.store.folder, self._array.shard_images)
+        self._chunks = (
+            CanvasChunks(self._array, self._shards)
+            if self._array.fractions is None
+            else LayeredChunks(self.store, self._array, self._shards)
+        )
 
-    def read(self, indices: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Read whole canvases.
+    def sizes(self, indices: ArrayLike, reduction: int = 0) -> NDArray[np.int64]:
+        """Rows and columns of images at ``2^-reduction`` of their size, (batch, 2)."""
+        return np.asarray(reduced(self._sizes[np.asarray(indices, np.int64)], reduction))
+
+    def read(
+        self,
+        indices: ArrayLike,
+        keep: ArrayLike | None = None,
+        reduction: int = 0,
+        out: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
+        """Read images onto canvases: in their top-left corners, with 0 around them.
 
         Args:
             indices: (batch,) integers in [0, N), in any order, repeats allowed.
-            out: C-contiguous (batch, H, W) array of the store's dtype to read into.
+            keep: fraction of the wavelet coefficients to read, in (0, 1], one for all images or (batch,); the image is
+                what ``inject(whole, keep, "cdf53")`` gives, bit for bit. None: everything.
+            reduction: r from 0 to 3: the image at ``2^-r`` of its size, ceil(rows / 2^r) x ceil(cols / 2^r) pixels, the
+                low-pass of the transform.
+            out: C-contiguous (batch, rows, cols) array of the store's dtype to read into, large enough for these
+                images and not larger than the canvas at that size; what it held is overwritten.
 
         Returns:
-            (batch, H, W) raw stored integers; ``out`` where it was given.
+            (batch, rows, cols) raw stored integers: ``out``, or a new array of ceil(H / 2^r) x ceil(W / 2^r) canvases.
 
         Raises:
             IndexError: an index outside the store.
-            ValueError: ``out`` does not fit.
-            StoreError: a shard is missing or damaged; names the image index and the shard.
+            ValueError: ``keep`` or ``reduction`` out of its range, an image too small for the reduction (fewer than two
+                pixels before the last halving), or ``out`` does not fit.
+            InputError: a part of an image is asked for, and the store's codec is ``zstd``.
+            StoreError: a shard is missing, cannot be read or is damaged; names the image index and the shard.
+        """
+        wanted = self._checked_indices(indices, reduction)
+        if out is None:
+            canvas = (reduced(side, reduction) for side in self._array.canvas)
+            out = np.empty((wanted.size, *canvas), self._array.dtype)
+        elif not out.flags.c_contiguous:
+            raise ValueError(f"out must be C-contiguous {self._array.dtype} (batch, rows, cols), got {out.shape}")
+        self.read_into(out, wanted, keep, reduction)
+        return out
+
+    def read_into(
+        self,
+        out: NDArray[Any] | Sequence[NDArray[Any]],
+        indices: ArrayLike,
+        keep: ArrayLike | None = None,
+        reduction: int = 0,
+    ) -> int:
+        """:meth:`read` into arrays that may be of different sizes.
+
+        Args:
+            out: a C-contiguous (rows, cols) array for each image, of the store's dtype, at least as large as the image
+                and at most as the canvas, at that size.
+            indices, keep, reduction: as for :meth:`read`.
+
+        Returns:
+            the compressed bytes that these images needed.
+
+        Raises:
+            As :meth:`read`.
         """
         if self._pid != os.getpid():
             # After a fork the pool's threads are gone and the lock may have been held by one of them.
             self._reset()
-        wanted = np.asarray(indices, np.int64).reshape(-1)
-        count = self._array.count
-        if wanted.size and (wanted.min() < 0 or wanted.max() >= count):
-            raise IndexError(f"image indices must lie in [0, {count}), got {wanted.min()}..{wanted.max()}")
-        shape = (wanted.size, *self._array.canvas)
-        if out is None:
-            out = np.empty(shape, self._array.dtype)
-        elif out.shape != shape or out.dtype != self._array.dtype or not out.flags.c_contiguous:
-            raise ValueError(f"out must be C-contiguous {self._array.dtype} {shape}, got {out.dtype} {out.shape}")
-        lanes = min(self.threads, wanted.size)
-        if lanes <= 1:
-            total = self._read_lane(wanted, out, 0, 1)
-        else:
-            pool = self._executor()
-            jobs = [pool.submit(self._read_lane, wanted, out, lane, lanes) for lane in range(lanes)]
-            total = sum(job.result() for job in jobs)
+        wanted = self._checked_indices(indices, reduction)
+        keeps = self._checked_keep(keep, wanted.size, reduction)
+        self._check_out(out, self.sizes(wanted, reduction), reduction)
+        lanes = min(self._most_lanes, wanted.size)
+
+        def read_lane(lane: int) -> int:
+            slots = range(lane, wanted.size, lanes)
+            return sum(self._read_one(int(wanted[slot]), out[slot], float(keeps[slot]), reduction) for slot in slots)
+
+        each = self._executor().map if lanes > 1 else map
+        total = sum(each(read_lane, range(lanes)))
         with self._lock:
             self.bytes_read += total
-        return out
+        return total
 
     def close(self) -> None:
         """Stop the decoding threads. Reading again starts new ones."""
@@ -108,72 +147,62 @@ class Reader:
         if pool is not None:
             pool.shutdown()
 
+    @property
+    def _most_lanes(self) -> int:
+        return max(self.threads, self.store.folder.lanes)
+
     def _executor(self) -> ThreadPoolExecutor:
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="wavestream-decode")
+                self._pool = ThreadPoolExecutor(self._most_lanes, thread_name_prefix="wavestream-decode")
             return self._pool
 
-    def _read_lane(self, wanted: NDArray[np.int64], out: NDArray[Any], lane: int, lanes: int) -> int:
-        return sum(self._read_one(int(wanted[slot]), out[slot]) for slot in range(lane, wanted.size, lanes))
+    def _checked_indices(self, indices: ArrayLike, reduction: int) -> NDArray[np.int64]:
+        wanted = np.asarray(indices, np.int64).reshape(-1)
+        count = self._array.count
+        if wanted.size and (wanted.min() < 0 or wanted.max() >= count):
+            raise IndexError(f"image indices must lie in [0, {count}), got {wanted.min()}..{wanted.max()}")
+        if reduction not in range(REDUCTIONS):
+            raise ValueError(f"reduction must be a whole number from 0 to {REDUCTIONS - 1}, got {reduction!r}")
+        # Of levels the transform has at least one, and no more than it takes to halve both sides down to 1.
+        small = wanted[self._sizes[wanted].max(axis=1) <= 1 << (reduction - 1)] if reduction > 1 else wanted[:0]
+        if small.size:
+            rows, cols = self._sizes[small[0]].tolist()
+            raise ValueError(f"image {small[0]} of {rows}x{cols} pixels is too small for a reduction of {reduction}")
+        return wanted
 
-    def _read_one(self, index: int, image: NDArray[Any]) -> int:
-        number, chunk = divmod(index, self._array.shard_images)
-        shard = self._shard(number, index)
-        offset, length = shard.offsets[chunk], shard.lengths[chunk]
-        if offset == _MISSING and length == _MISSING:
-            image.fill(self._array.fill_value)
-            return 0
-        start, size = int(offset), int(length)
-        flat = image.view(np.uint8).reshape(-1)
+    def _checked_keep(self, keep: ArrayLike | None, count: int, reduction: int) -> NDArray[np.float64]:
+        keeps = np.broadcast_to(np.asarray(1.0 if keep is None else keep, np.float64), (count,))
+        wrong = keeps[~((keeps > 0) & (keeps <= 1))]
+        if wrong.size:
+            raise ValueError(f"keep must lie in (0, 1], got {wrong[0]}")
+        if self._array.fractions is None and (reduction or (keeps < 1).any()):
+            raise InputError(
+                f"{self.store.location} can be read whole only, as its codec is zstd: ingest again with the codec "
+                "layers to read images at a compression level or a lower resolution"
+            )
+        return keeps
+
+    def _check_out(self, out: NDArray[Any] | Sequence[NDArray[Any]], sizes: NDArray[np.int64], reduction: int) -> None:
+        dtype, most = self._array.dtype, reduced(np.array(self._array.canvas), reduction)
+        # A damaged table may name larger images.
+        sizes = np.minimum(sizes, most)
+        if len(out) != len(sizes):
+            raise ValueError(f"out must hold {len(sizes)} arrays, one for each image, got {len(out)}")
+        for image, size in zip(out, sizes, strict=True):
+            fits = image.ndim == 2 and (image.shape >= size).all() and (image.shape <= most).all()
+            if not fits or image.dtype != dtype or not image.flags.c_contiguous:
+                raise ValueError(
+                    f"out must be C-contiguous {dtype} of {size.tolist()} to {most.tolist()} rows and columns, got "
+                    f"{image.dtype} {image.shape}"
+                )
+
+    def _read_one(self, index: int, image: NDArray[Any], keep: float, reduction: int) -> int:
         try:
-            decoded = imagecodecs.zstd_decode(shard.data[start : start + size], out=flat.data)
-        except imagecodecs.ZstdError as error:
-            raise self._damaged(index, number, f"its pixels cannot be decoded ({error})") from error
-        if np.asarray(decoded).nbytes != flat.nbytes:
-            raise self._damaged(index, number, f"its pixels decode to fewer than {flat.nbytes} bytes")
-        if self._array.swap_bytes:
-            image.byteswap(inplace=True)
-        return size
-
-    def _shard(self, number: int, index: int) -> _Shard:
-        with self._lock:
-            shard = self._shards.get(number)
-            if shard is None:
-                shard = self._shards[number] = self._open_shard(number, index)
-            return shard
-
-    def _open_shard(self, number: int, index: int) -> _Shard:
-        """Map a shard file and check its index once: checksum, and that every chunk lies within the file."""
-        entries = self._array.shard_images
-        index_bytes = 16 * entries + 4
-        try:
-            with self._shard_path(number).open("rb") as file:
-                data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        except FileNotFoundError as error:
-            raise self._damaged(index, number, "the shard file is missing") from error
-        except (OSError, ValueError) as error:
-            raise self._damaged(index, number, f"the shard file cannot be read ({error})") from error
-        if len(data) < index_bytes:
-            raise self._damaged(index, number, f"the shard file has {len(data)} bytes, too few for its index")
-        table = data[len(data) - index_bytes : len(data) - 4]
-        stored = int.from_bytes(data[len(data) - 4 :], "little")
-        if google_crc32c.value(bytes(table)) != stored:
-            raise self._damaged(index, number, "the checksum of the shard's index is wrong")
-        pairs = np.frombuffer(table, "<u8").reshape(entries, 2).astype(np.uint64)
-        offsets, lengths = pairs[:, 0], pairs[:, 1]
-        present = ~((offsets == _MISSING) & (lengths == _MISSING))
-        room = np.uint64(len(data) - index_bytes)
-        # Written so that no sum can wrap around 2^64.
-        if np.any(present & ((offsets > room) | (lengths > room - np.minimum(offsets, room)))):
-            raise self._damaged(index, number, "the shard's index points outside the shard")
-        return _Shard(data, offsets, lengths)
-
-    def _shard_path(self, number: int) -> Path:
-        return self.store.path / "images" / "c" / str(number) / "0" / "0"
-
-    def _damaged(self, index: int, number: int, what: str) -> StoreError:
-        return StoreError(
-            f"image {index} (shard {number}, {self._shard_path(number)}): {what}; "
-            "run `wavestream verify` on the store, then ingest again or restore the shard from a copy"
-        )
+            return self._chunks.decode(index, image, keep, reduction)
+        except (ShardError, CodecError, OSError) as error:
+            number, file = index // self._array.shard_images, self._shards.name(index)
+            raise StoreError(
+                f"image {index} (shard {number}, {self.store.folder.within(file)}): {error}; "
+                "run `wavestream verify` on the store, then ingest again or restore the shard from a copy"
+            ) from error

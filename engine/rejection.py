@@ -21,6 +21,7 @@ class Reason(StrEnum):
     FLOATING_POINT = "floating-point pixels"
     TOO_DEEP = "more than 16 bits stored"
     TOO_LARGE = "larger than the limits"
+    TOO_LARGE_FOR_LAYERS = "larger than codec 'layers' takes; codec 'zstd' stores it"
     CONTRADICTORY = "header contradicts itself or the pixel data"
     TRUNCATED = "truncated"
     UNSUPPORTED = "unsupported encoding"

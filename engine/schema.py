@@ -1,4 +1,4 @@
-"""What a store holds: the names, types and meaning of its arrays and attributes (format version 1).
+"""What a store holds: the names, types and meaning of its arrays and attributes (format version 2).
 
 A store is a Zarr v3 group::
 
@@ -8,15 +8,22 @@ A store is a Zarr v3 group::
 
 The group's attribute ``wavestream`` is the ``StoreHeader`` below, as JSON. Smaller images lie in the top-left corner
 of the ``H x W`` canvas; the rest is 0.
+
+A chunk of ``images`` is, with the codec ``layers``, the image's own stream (docs/format.md), without the canvas around
+it; with ``zstd``, the whole canvas. Format 1 knew ``zstd`` only, and is read like it.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-FORMAT_VERSION = 1
+from wavestream.engine.layers import REDUCTIONS
+
+FORMAT_VERSION = 2
+CODECS = ("layers", "zstd")
 
 SPLITS = ("train", "val", "test", "none")
 VOI_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID", "FULL_RANGE")
@@ -61,6 +68,17 @@ TABLE: dict[str, Column] = {
 }
 
 
+def table_columns(codec: str, fractions: Sequence[float]) -> dict[str, Column]:
+    """The columns of a store's table: ``TABLE``, and with the codec ``layers`` also ``layer_ends``."""
+    if codec != "layers":
+        return TABLE
+    meaning = (
+        "[layer, segment]: bytes from the start of the image's chunk to the end of what the layer needs for the image "
+        "at 1/8, 1/4, 1/2 and all of its size; 0 where there is no chunk"
+    )
+    return {**TABLE, "layer_ends": Column("uint32", meaning, shape=(len(fractions) + 1, REDUCTIONS))}
+
+
 @dataclass(frozen=True)
 class StoreHeader:
     """The group attribute ``wavestream``.
@@ -70,11 +88,14 @@ class StoreHeader:
         count: number of images N.
         canvas: (H, W) of ``images`` in pixels.
         dtype: NumPy dtype name of the stored integers: ``uint8``, ``uint16``, ``int16`` or ``int32``.
-        codec: name of the pixel codec, ``zstd``.
+        codec: name of the pixel codec, ``layers`` or ``zstd``.
+        layers: fractions of the coefficients that the layers hold, ascending; the last layer, which holds all, is not
+            among them. Empty for ``zstd``.
         shard_images: images per shard.
         split: how the split was made: ``{"method": ..., "seed": ..., "fractions": [...], "stratify": ...}``.
         summary: counts of the ingest: stored, quarantined, converted from colour, and so on.
         written_by: version of wavestream that wrote it.
+        labels: names of the label columns, which not every remote folder can list; None: not said (format 1).
     """
 
     format: int
@@ -83,17 +104,27 @@ class StoreHeader:
     dtype: str
     codec: str
     shard_images: int
+    layers: tuple[float, ...] = ()
     split: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, int] = field(default_factory=dict)
     written_by: str = ""
+    labels: tuple[str, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The header as JSON types."""
         return json.loads(json.dumps(asdict(self)))
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """The columns of the store's table."""
+        return table_columns(self.codec, self.layers)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> StoreHeader:
         """The header from what :meth:`to_json` wrote; unknown keys of later minor versions are ignored."""
         known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
         known["canvas"] = tuple(known["canvas"])
+        known["layers"] = tuple(known.get("layers", ()))
+        if known.get("labels") is not None:
+            known["labels"] = tuple(known["labels"])
         return cls(**known)

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wavestream.engine.decoding import Canvas, Decoded, Row, decode
+from wavestream.engine.decoding import Decoded, Row, decode
 from wavestream.engine.errors import StoreError
 from wavestream.engine.inventory import Entry
 from wavestream.engine.limits import Limits
 from wavestream.engine.manifest import Manifest
+from wavestream.engine.pixel_codecs import Canvas, PixelCodec
 from wavestream.engine.rejection import Reason, Rejection
 from wavestream.engine.shards import ShardWriter, shard_path
 from wavestream.engine.sources import Sources
@@ -42,6 +43,7 @@ class ShardJob:
     store: Path
     manifest: Manifest
     canvas: Canvas
+    codec: PixelCodec
     shard_images: int
     limits: Limits
 
@@ -61,7 +63,7 @@ def write_shards(job: ShardJob, pool: WorkerPool, advance: Callable[[int], objec
     advance(sum(entry.frames for entry in job.entries[:start]) + skip)
     spool = job.manifest.empty_spool()
     tasks = (
-        (job.sources.path(entry.source), job.limits, job.canvas, spool / f"{index}.chunks")
+        (job.sources.path(entry.source), job.limits, job.canvas, job.codec, spool / f"{index}.chunks")
         for index, entry in enumerate(job.entries[start:], start)
     )
     part = _Part()

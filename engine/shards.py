@@ -1,4 +1,4 @@
-"""Writing shards: image chunks one after another, and their index at the end (Zarr v3 ``sharding_indexed``)."""
+"""Shards: image chunks one after another, and their index at the end (Zarr v3 ``sharding_indexed``)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from pathlib import Path
 
 import google_crc32c
 import numpy as np
+from numpy.typing import NDArray
 
 from wavestream.engine.durable import sync_folder
+from wavestream.engine.errors import StoreError
+
+NO_CHUNK = np.uint64(2**64 - 1)
+"""Offset and length of an image that has no chunk in the shard: all its pixels are the fill value."""
 
 
 class ShardWriter:
@@ -28,7 +33,7 @@ class ShardWriter:
         self._path = path
         self._partial = path.with_name(path.name + ".partial")
         self._file = self._partial.open("wb")
-        self._index = np.full((capacity, 2), np.iinfo(np.uint64).max, dtype="<u8")
+        self._index = np.full((capacity, 2), NO_CHUNK, dtype="<u8")
         self._end = 0
         self.count = 0
 
@@ -64,3 +69,29 @@ class ShardWriter:
 def shard_path(store: Path, number: int) -> Path:
     """Where shard ``number`` of a store's images lies."""
     return store / "images" / "c" / str(number) / "0" / "0"
+
+
+def read_shard_index(path: Path, capacity: int) -> NDArray[np.uint64]:
+    """The index of a shard: (capacity, 2) offset and length in bytes of each image's chunk, ``NO_CHUNK`` without one.
+
+    Raises:
+        StoreError: the file cannot be read or is too short, the index's checksum is wrong, or a chunk lies outside.
+    """
+    index_bytes = 16 * capacity + 4
+    try:
+        with path.open("rb") as file:
+            room = os.fstat(file.fileno()).st_size - index_bytes
+            file.seek(max(0, room))
+            tail = file.read()
+    except OSError as error:
+        raise StoreError(f"{path}: the shard cannot be read ({error})") from error
+    if room < 0:
+        raise StoreError(f"{path}: expected an index of {index_bytes} bytes, got a shard of {len(tail)} bytes")
+    if google_crc32c.value(tail[:-4]) != int.from_bytes(tail[-4:], "little"):
+        raise StoreError(f"{path}: the checksum of the shard's index is wrong")
+    index = np.frombuffer(tail[:-4], "<u8").astype(np.uint64).reshape(capacity, 2)
+    offsets, lengths = index[(index != NO_CHUNK).any(axis=1)].T
+    # Written so that no sum can wrap around 2^64.
+    if np.any((offsets > room) | (lengths > room - np.minimum(offsets, room))):
+        raise StoreError(f"{path}: the shard's index points outside the shard")
+    return index

@@ -11,10 +11,13 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from wavestream.engine.bytesource import Folder, LocalFolder, folder_at
 from wavestream.engine.errors import InputError, StoreError
-from wavestream.engine.schema import FORMAT_VERSION, SPLITS, TABLE, StoreHeader
+from wavestream.engine.layer_fractions import check_layer_fractions
+from wavestream.engine.schema import CODECS, FORMAT_VERSION, SPLITS, StoreHeader
 
 HEADER_ATTRIBUTE = "wavestream"
+_UNFINISHED = "its ingest did not finish: run ingest again with the same input to complete it"
 _DTYPES = ("uint8", "uint16", "int16", "int32")
 
 
@@ -41,19 +44,20 @@ class LazyColumns(Mapping[str, NDArray[Any]]):
 
 
 class Store:
-    """A finished store, opened for reading; made by :func:`open_store`. Pickles as its path.
+    """A finished store, opened for reading; made by :func:`open_store`. Pickles as its location.
 
     Attributes:
-        path: folder of the store.
+        folder: where it lies.
         header: what the store says of itself.
-        table: technical columns, name -> (N,) array (``*_sha256``: (N, 32)); see ``schema.TABLE``.
+        table: technical columns, name -> (N,) array (``*_sha256``: (N, 32), ``layer_ends``:
+            (N, layers, 4)); see ``schema.TABLE`` and ``schema.table_columns``.
         labels: label columns, name -> (N,) array: int16 codes (-1 missing) or float64 (NaN missing).
     """
 
-    def __init__(self, path: Path, header: StoreHeader, label_names: tuple[str, ...]) -> None:
-        self.path = path
+    def __init__(self, folder: Folder, header: StoreHeader, label_names: tuple[str, ...]) -> None:
+        self.folder = folder
         self.header = header
-        self.table: Mapping[str, NDArray[Any]] = LazyColumns(tuple(TABLE), self._load_table)
+        self.table: Mapping[str, NDArray[Any]] = LazyColumns(tuple(header.columns), self._load_table)
         self.labels: Mapping[str, NDArray[Any]] = LazyColumns(label_names, self._load_label)
 
     def __len__(self) -> int:
@@ -61,10 +65,26 @@ class Store:
 
     def __repr__(self) -> str:
         height, width = self.header.canvas
-        return f"Store({str(self.path)!r}: {self.header.count} images {height}x{width} {self.header.dtype})"
+        return f"Store({self.location!r}: {self.header.count} images {height}x{width} {self.header.dtype})"
 
-    def __reduce__(self) -> tuple[Callable[[Path], Store], tuple[Path]]:
-        return open_store, (self.path,)
+    def __reduce__(self) -> tuple[Callable[[str], Store], tuple[str]]:
+        return open_store, (self.location,)
+
+    @property
+    def location(self) -> str:
+        """Path or URL of the store."""
+        return self.folder.location
+
+    @property
+    def path(self) -> Path:
+        """Folder of the store on this machine.
+
+        Raises:
+            InputError: the store is remote.
+        """
+        if not isinstance(self.folder, LocalFolder):
+            raise InputError(f"this needs a store on this machine, and {self.location} is remote: copy it here first")
+        return self.folder.path
 
     def split_indices(self, split: str) -> NDArray[np.int64]:
         """Indices of the images in a split (``train``, ``val``, ``test`` or ``none``), ascending: (n,) int64.
@@ -83,7 +103,7 @@ class Store:
             InputError: no such label column.
         """
         self._require_label(name)
-        attributes = _open_array(self.path, f"labels/{name}").attrs
+        attributes = _open_array(self.folder, f"labels/{name}").attrs
         found: Any = attributes.get("categories")
         return None if found is None else tuple(str(value) for value in found)
 
@@ -99,107 +119,129 @@ class Store:
         categories = self.categories(name)
         if categories is None:
             raise InputError(
-                f"expected a categorical label column as target, got the numeric column {name!r} in {self.path}: "
+                f"expected a categorical label column as target, got the numeric column {name!r} in {self.location}: "
                 "bin it into classes in the label CSV and run ingest again, or choose another target"
             )
         codes = self.labels[name].astype(np.int64)
         if codes.size and (codes.min() < -1 or codes.max() >= len(categories)):
-            raise StoreError(f"{self.path}: labels/{name} holds codes outside its {len(categories)} categories")
+            raise StoreError(f"{self.location}: labels/{name} holds codes outside its {len(categories)} categories")
         return codes, categories
 
     def _require_label(self, name: str) -> None:
         if name not in self.labels:
             known = ", ".join(self.labels) or "none: it was ingested without labels"
-            raise InputError(f"no label column {name!r} in {self.path}; it has {known}")
+            raise InputError(f"no label column {name!r} in {self.location}; it has {known}")
 
     def _load_table(self, name: str) -> NDArray[Any]:
-        column = TABLE[name]
-        values = _read_array(self.path, f"table/{name}")
+        column = self.header.columns[name]
+        values = _read_array(self.folder, f"table/{name}")
         expected = (self.header.count, *column.shape)
         if values.shape != expected or values.dtype != np.dtype(column.dtype):
             raise StoreError(
-                f"{self.path}: table/{name} is {values.dtype} {values.shape}, expected {column.dtype} {expected}; "
+                f"{self.location}: table/{name} is {values.dtype} {values.shape}, expected {column.dtype} {expected}; "
                 "the store is damaged: ingest again"
             )
         return values
 
     def _load_label(self, name: str) -> NDArray[Any]:
-        values = _read_array(self.path, f"labels/{name}")
+        values = _read_array(self.folder, f"labels/{name}")
         if values.shape != (self.header.count,):
-            raise StoreError(f"{self.path}: labels/{name} has shape {values.shape}, expected ({self.header.count},)")
+            raise StoreError(
+                f"{self.location}: labels/{name} has shape {values.shape}, expected ({self.header.count},)"
+            )
         return values
 
 
 def open_store(path: str | Path) -> Store:
     """Open a store for reading.
 
+    Args:
+        path: folder of the store, or a URL that fsspec can read it at (``s3://``, ``https://``, ``memory://``, ...).
+
     Raises:
         StoreError: nothing there; not a wavestream store; its ingest did not finish; written by a newer version;
             damaged metadata.
+        InputError: a URL that fsspec cannot read.
+        MissingExtraError: a URL without fsspec.
     """
-    path = Path(path)
-    metadata = _group_metadata(path)
-    value = metadata.get("attributes", {}).get(HEADER_ATTRIBUTE)
+    folder = folder_at(path)
+    value = _group_metadata(folder).get("attributes", {}).get(HEADER_ATTRIBUTE)
     if value is None:
-        if (path / "images").exists() or _manifest(path).exists():
-            raise StoreError(f"{path}: its ingest did not finish: run ingest again with the same input to complete it")
-        raise StoreError(f"{path} is a Zarr group but not a wavestream store: expected the attribute 'wavestream'")
-    header = _header(path, value)
-    group = zarr.open_group(path, mode="r")
-    labels = group.get("labels")
-    names = tuple(sorted(labels.array_keys())) if isinstance(labels, zarr.Group) else ()
-    return Store(path, header, names)
+        if isinstance(folder, LocalFolder) and _unfinished(folder.path):
+            raise StoreError(f"{folder.location}: {_UNFINISHED}")
+        raise StoreError(
+            f"{folder.location} is a Zarr group but not a wavestream store: expected the attribute 'wavestream'"
+        )
+    header = _header(folder.location, value)
+    return Store(folder, header, _label_names(folder) if header.labels is None else header.labels)
 
 
-def _group_metadata(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        raise StoreError(f"no store at {path}: expected the folder that ingest wrote")
-    file = path / "zarr.json"
-    if not file.is_file():
-        if _manifest(path).exists():
-            raise StoreError(f"{path}: its ingest did not finish: run ingest again with the same input to complete it")
-        raise StoreError(f"{path} is not a wavestream store: it has no zarr.json")
+def _group_metadata(folder: Folder) -> dict[str, Any]:
+    location = folder.location
     try:
-        metadata = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{file} cannot be read ({error}): the store is damaged, ingest again") from error
+        text = folder.contents("zarr.json")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        if isinstance(folder, LocalFolder) and _unfinished(folder.path):
+            raise StoreError(f"{location}: {_UNFINISHED}") from error
+        if isinstance(folder, LocalFolder) and folder.path.exists():
+            raise StoreError(f"{location} is not a wavestream store: it has no zarr.json") from error
+        raise StoreError(f"no store at {location}: expected the folder that ingest wrote") from error
+    except OSError as error:
+        raise StoreError(f"{folder.within('zarr.json')} cannot be read ({error})") from error
+    try:
+        metadata = json.loads(text)
+    except ValueError as error:
+        raise StoreError(
+            f"{folder.within('zarr.json')} cannot be read ({error}): the store is damaged, ingest again"
+        ) from error
     if not isinstance(metadata, dict) or metadata.get("node_type") != "group":
-        raise StoreError(f"{path} is not a wavestream store: expected a Zarr v3 group in zarr.json")
+        raise StoreError(f"{location} is not a wavestream store: expected a Zarr v3 group in zarr.json")
     return metadata
 
 
-def _header(path: Path, value: Any) -> StoreHeader:
+def _unfinished(path: Path) -> bool:
+    """Whether an ingest into ``path`` was begun and not finished."""
+    return (path / "images").exists() or path.with_name(path.name + ".manifest").exists()
+
+
+def _label_names(folder: Folder) -> tuple[str, ...]:
+    """The label columns of a store whose header does not list them: a remote folder that lists nothing has none."""
+    try:
+        group = zarr.open_group(folder.within("labels"), mode="r")
+    except FileNotFoundError:
+        return ()
+    return tuple(sorted(group.array_keys()))
+
+
+def _header(location: str, value: Any) -> StoreHeader:
     """The checked header; the format comes first, as later formats may change everything else."""
     found = value.get("format") if isinstance(value, dict) else None
     if isinstance(found, int) and found > FORMAT_VERSION:
         raise StoreError(
-            f"{path} has format {found}, this version reads up to {FORMAT_VERSION}: install a newer wavestream"
+            f"{location} has format {found}, this version reads up to {FORMAT_VERSION}: install a newer wavestream"
         )
     try:
         header = StoreHeader.from_json(value)
         height, width = header.canvas
         sound = header.format >= 1 and header.count >= 0 and height > 0 and width > 0 and header.dtype in _DTYPES
+        sound = sound and header.codec in CODECS and check_layer_fractions(header.layers) == header.layers
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise StoreError(f"{path}: damaged header ({error!r}): ingest again") from error
+        raise StoreError(f"{location}: damaged header ({error!r}): ingest again") from error
     if not sound:
-        raise StoreError(f"{path}: damaged header {header}: ingest again")
+        raise StoreError(f"{location}: damaged header {header}: ingest again")
     return header
 
 
-def _manifest(path: Path) -> Path:
-    return path.with_name(path.name + ".manifest")
-
-
-def _open_array(path: Path, name: str) -> zarr.Array[Any]:
+def _open_array(folder: Folder, name: str) -> zarr.Array[Any]:
     try:
-        return zarr.open_array(path / name, mode="r")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path}: {name} is missing or damaged ({error}): ingest again") from error
+        return zarr.open_array(folder.within(name), mode="r")
+    except Exception as error:  # of zarr, or of whatever a remote store comes through
+        raise StoreError(f"{folder.location}: {name} is missing or damaged ({error}): ingest again") from error
 
 
-def _read_array(path: Path, name: str) -> NDArray[Any]:
-    array = _open_array(path, name)
+def _read_array(folder: Folder, name: str) -> NDArray[Any]:
+    array = _open_array(folder, name)
     try:
         return np.asarray(array[...])
-    except (OSError, ValueError, RuntimeError) as error:
-        raise StoreError(f"{path}: {name} cannot be read ({error}): ingest again") from error
+    except Exception as error:
+        raise StoreError(f"{folder.location}: {name} cannot be read ({error}): ingest again") from error

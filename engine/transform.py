@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from wavestream.engine.errors import InputError
 from wavestream.engine.randomness import STREAM_FLIP, STREAM_ROTATE, uniform
 
+RESOLUTIONS = ("full", "auto")
+
 
 @dataclass(frozen=True)
 class TransformParameters:
@@ -38,6 +40,10 @@ class Transform:
         flip: mirror left to right with probability 1/2.
         window: (centre, width) in modality units, LINEAR, instead of the file's window; None: the file's.
         roi: crop to the stored region of interest; False: use the whole image.
+        resolution: ``"full"`` reads images at the size they are stored at. ``"auto"`` reads them at 1/2, 1/4 or 1/8 of
+            it, the smallest at which the regions of all images of the store keep at least the larger side of
+            ``image_size`` in both directions: fewer bytes, less work, and not the same pixels, as the wavelet's
+            low-pass then comes before the resize. Needs a store of the codec ``layers``.
 
     Raises:
         InputError: a value outside these.
@@ -50,6 +56,7 @@ class Transform:
     flip: bool = False
     window: tuple[float, float] | None = None
     roi: bool = True
+    resolution: str = "full"
 
     def __post_init__(self) -> None:
         size = self.image_size
@@ -66,6 +73,10 @@ class Transform:
                     f"transform: expected window (centre, width) with a width of at least 1, got {self.window!r}"
                 )
             object.__setattr__(self, "window", (float(self.window[0]), float(self.window[1])))
+        if self.resolution not in RESOLUTIONS:
+            raise InputError(
+                f"transform: expected the resolution to be one of {', '.join(RESOLUTIONS)}, got {self.resolution!r}"
+            )
 
     def sample(self, seed: int, epoch: int, indices: ArrayLike) -> TransformParameters:
         """Draw the parameters of a batch, a function of (seed, epoch, index) for each sample."""

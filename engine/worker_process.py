@@ -25,10 +25,10 @@ READY = "ready"
 def start_worker(memory: int) -> tuple[ForkServerProcess, Connection]:
     """Start a process that may allocate ``memory`` bytes; returns it and our end of the pipe to it.
 
-    It is forked from a server that has the decoders imported, and nothing of the user's program. Forking the user's
-    process instead would copy its threads' locks in whatever state they are.
+    It is forked from a server that has decoders and encoder ready, and nothing of the user's program. Forking the
+    user's process instead would copy its threads' locks in whatever state they are.
     """
-    multiprocessing.set_forkserver_preload(["wavestream.engine.decoding"])
+    multiprocessing.set_forkserver_preload(["wavestream.engine.decoding", "wavestream.engine.encoder_preload"])
     ours, theirs = multiprocessing.Pipe()
     process = ForkServerProcess(target=_serve, args=(theirs, memory), daemon=True)
     with _main_module_hidden():

@@ -129,10 +129,10 @@ def _tiling(rows: int, cols: int, levels: int, tile: tuple[int, int]) -> Tiling:
     for index, band in enumerate(layout.subbands):
         high, wide = tile[0] >> band.level, tile[1] >> band.level
         row, col = np.minimum(i * high, band.rows), np.minimum(j * wide, band.cols)
-        sizes = [np.minimum(high, band.rows - row), np.minimum(wide, band.cols - col)]
+        sizes = np.stack([np.minimum(high, band.rows - row), np.minimum(wide, band.cols - col)])
         if band.orientation == "LH":
-            sizes.reverse()
-        sizes = np.where(sizes[0] * sizes[1] == 0, 0, sizes)
+            sizes = sizes[::-1]
+        sizes = np.where(sizes.prod(axis=0) == 0, 0, sizes)
         parts[:, index] = np.stack([row, col, *sizes, row, _BESIDE + -(-sizes[1] // 16) * 16], axis=-1)
     rooms = ((_ABOVE + parts[..., HIGH] + _BELOW) * parts[..., STRIDE]).ravel()
     ends = _BESIDE + np.cumsum(rooms)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,13 @@ import numpy as np
 import pytest
 import zarr
 
-from wavestream.engine.schema import FORMAT_VERSION, SPLITS, TABLE, VOI_FUNCTIONS, StoreHeader
+from wavestream.bindings.zarr_codec import LayersCodec
+from wavestream.engine.image_metadata import image_metadata
+from wavestream.engine.layers import DEFAULT_FRACTIONS, encode_image, segment_ends
+from wavestream.engine.pixel_codecs import Canvas, PixelCodec
+from wavestream.engine.schema import SPLITS, VOI_FUNCTIONS, StoreHeader
+from wavestream.engine.shards import NO_CHUNK, ShardWriter, read_shard_index, shard_path
+from wavestream.engine.store import open_store
 
 StoreWriter = Callable[..., Path]
 
@@ -46,11 +54,15 @@ def write_store_with_zarr(
     *,
     labels: dict[str, tuple[Any, Sequence[str] | None]] | None = None,
     shard_images: int = 8,
+    codec: str = "zstd",
+    fractions: tuple[float, ...] = DEFAULT_FRACTIONS,
     **columns: Any,
 ) -> Path:
     """Write a finished store by means of zarr-python alone, so that it is an oracle for our own reader.
 
-    ``images``: 2-D integer arrays of one dtype. ``columns``: table columns by name that differ from the defaults (whole
+    ``images``: 2-D integer arrays of one dtype. ``codec``: ``"zstd"``, a store of format 1; or ``"layers"``, one of
+    format 2 with these ``fractions``, in which a stream is of the whole canvas, because zarr-python knows no smaller
+    images, and an image of zeros has no chunk. ``columns``: table columns by name that differ from the defaults (whole
     image as ROI, slope 1, FULL_RANGE over the dtype's range, one patient each, split train). ``labels``: name ->
     (values, categories or None).
     """
@@ -64,6 +76,17 @@ def write_store_with_zarr(
         **{"window_center": 2048.0, "voi_function": VOI_FUNCTIONS.index("FULL_RANGE"), "bits_stored": 12},
         **{"value_low": limits.min, "value_high": limits.max, "series": np.arange(count), "patient": np.arange(count)},
     }
+    layered = codec == "layers"
+    header = StoreHeader(
+        format=2 if layered else 1,
+        count=count,
+        canvas=canvas,
+        dtype=str(dtype),
+        codec=codec,
+        shard_images=shard_images,
+        layers=fractions if layered else (),
+        written_by="test",
+    )
     root = zarr.open_group(path, mode="w")
     array = root.create_array(
         "images",
@@ -71,7 +94,8 @@ def write_store_with_zarr(
         dtype=dtype,
         chunks=(1, *canvas),
         shards=(shard_images, *canvas),
-        compressors=[zarr.codecs.ZstdCodec(level=3, checksum=False)],
+        serializer=LayersCodec(fractions) if layered else "auto",
+        compressors=None if layered else [zarr.codecs.ZstdCodec(level=3, checksum=False)],
         fill_value=0,
     )
     pixels = np.zeros((count, *canvas), dtype)
@@ -79,7 +103,9 @@ def write_store_with_zarr(
         pixels[index, : image.shape[0], : image.shape[1]] = image
     array[...] = pixels
     table = root.create_group("table")
-    for name, column in TABLE.items():
+    if layered:
+        columns.setdefault("layer_ends", _layer_ends(path, count, shard_images, len(fractions) + 1))
+    for name, column in header.columns.items():
         value = np.zeros((count, *column.shape), column.dtype)
         value[...] = columns.get(name, defaults.get(name, 0))
         if name == "pixel_sha256":
@@ -90,9 +116,55 @@ def write_store_with_zarr(
         label = group.create_array(name, data=np.asarray(values, "int16" if categories else "float64"))
         if categories:
             label.attrs["categories"] = list(categories)
-    header = StoreHeader(FORMAT_VERSION, count, canvas, str(dtype), "zstd", shard_images, written_by="test")
     root.attrs["wavestream"] = header.to_json()
     return path
+
+
+def _layer_ends(store: Path, count: int, shard_images: int, layers: int) -> np.ndarray:
+    ends = np.zeros((count, layers, 4), np.uint32)
+    for index in range(count):
+        path = shard_path(store, index // shard_images)
+        if path.exists():
+            offset, length = read_shard_index(path, shard_images)[index % shard_images]
+            if offset != NO_CHUNK:
+                ends[index] = segment_ends(path.read_bytes()[int(offset) : int(offset + length)])
+    return ends
+
+
+def copy_in_layers(store: Path, target: Path, fractions: tuple[float, ...] = DEFAULT_FRACTIONS) -> Path:
+    """A copy of a store in the codec ``layers``: every stream of its image's own size, as ingest writes it."""
+    shutil.copytree(store, target, ignore=shutil.ignore_patterns("images"))
+    opened, pixels = open_store(store), zarr.open_array(store / "images", mode="r")
+    header, table = opened.header, opened.table
+    names = ("rows", "cols", "value_low", "value_high")
+    ends, sizes = [], np.column_stack([table[name] for name in names]).tolist()
+    for first in range(0, header.count, header.shard_images):
+        writer = ShardWriter(shard_path(target, first // header.shard_images), header.shard_images)
+        for index in range(first, min(first + header.shard_images, header.count)):
+            rows, cols, low, high = sizes[index]
+            stream = encode_image(np.asarray(pixels[index, :rows, :cols]), (low, high), fractions=fractions)
+            ends.append(segment_ends(stream))
+            writer.append(stream)
+        writer.finish()
+    canvas, codec = Canvas(*header.canvas, header.dtype), PixelCodec("layers", fractions)
+    (target / "images" / "zarr.json").write_bytes(image_metadata(header.count, canvas, header.shard_images, codec))
+    root = zarr.open_group(target, mode="r+")
+    root.create_array("table/layer_ends", data=np.array(ends, np.uint32), overwrite=True)
+    labels = tuple(opened.labels)
+    root.attrs["wavestream"] = replace(header, format=2, codec="layers", layers=fractions, labels=labels).to_json()
+    return target
+
+
+@pytest.fixture(scope="session")
+def in_layers() -> StoreWriter:
+    """The function :func:`copy_in_layers`."""
+    return copy_in_layers
+
+
+@pytest.fixture(scope="session")
+def layered_store(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The images of ``tiny_store`` in layers. Read it only."""
+    return copy_in_layers(tiny_store, tmp_path_factory.mktemp("layers") / "tiny.zarr")
 
 
 @pytest.fixture(scope="session")

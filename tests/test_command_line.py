@@ -68,7 +68,7 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
 
 def test_an_unknown_command_lists_the_known(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trian"]) == 2
-    assert "ingest, info, verify, train, study, demo" in capsys.readouterr().err
+    assert "ingest, info, verify, export, train, study, demo" in capsys.readouterr().err
 
 
 def test_info_counts_what_was_ingested(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -130,7 +130,7 @@ def test_every_library_the_code_imports_is_a_declared_dependency() -> None:
     }  # fmt: skip
     project = CONFIG["project"]
     declared = [*project["dependencies"], *project["optional-dependencies"]["gpu"]]
-    declared += project["optional-dependencies"]["benchmark"]
+    declared += project["optional-dependencies"]["benchmark"] + project["optional-dependencies"]["remote"]
     names = [re.split(r"[<>=!~ ;]", line, maxsplit=1)[0].lower() for line in declared]
     known = {modules_of.get(name, name.replace("-", "_")) for name in names} | {"wavestream"} | sys.stdlib_module_names
     known |= {"llvmlite", "cupyx"}  # the language of Numba's intrinsics, in the version that Numba pins; a part of CuPy

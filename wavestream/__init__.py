@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wavestream.bindings.loader import DataLoader as DataLoader
     from wavestream.engine.artifacts import Artifacts as Artifacts
+    from wavestream.engine.export import export as export
     from wavestream.engine.ingest import ingest as ingest
     from wavestream.engine.store import open_store as open_store
     from wavestream.engine.transform import Transform as Transform
@@ -23,6 +24,7 @@ _HOME = {
     "TrainConfig": "wavestream.trainers.train",
     "Transform": "wavestream.engine.transform",
     "demo": "wavestream.trainers.demo",
+    "export": "wavestream.engine.export",
     "ingest": "wavestream.engine.ingest",
     "inject": "wavestream.kernels",
     "open_store": "wavestream.engine.store",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import importlib
 import json
@@ -107,6 +108,46 @@ def _run_verify(arguments: Namespace) -> int:
     return 0 if report.ok else EXIT_FAILED
 
 
+def _declare_export(parser: ArgumentParser) -> None:
+    from wavestream.engine.export import FORMATS, GUIDE, RESOLUTIONS
+
+    parser.description = f"{parser.description}\n\n{GUIDE}"
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("store", help="a store written by `wavestream ingest`")
+    parser.add_argument("out", help="folder to write, or to go on in")
+    parser.add_argument("--format", choices=FORMATS, required=True, help="see above")
+    parser.add_argument(
+        "--keep",
+        type=float,
+        default=1.0,
+        help="fraction of each image's cdf53 wavelet coefficients to keep; 1: lossless",
+    )
+    parser.add_argument(
+        "--resolution",
+        choices=tuple(RESOLUTIONS),
+        default="full",
+        help="of rows and columns; stores of the layers codec",
+    )
+    parser.add_argument("--jobs", type=int, help="threads (default: one for each processor)")
+    _quiet(parser)
+
+
+def _run_export(arguments: Namespace) -> int:
+    from wavestream.engine.export import export
+
+    summary = export(
+        arguments.store,
+        arguments.out,
+        format=arguments.format,
+        keep=arguments.keep,
+        resolution=arguments.resolution,
+        jobs=arguments.jobs,
+        progress=not arguments.quiet,
+    )
+    print(summary)
+    return 0
+
+
 def _declare_run(parser: ArgumentParser, module: str, name: str) -> None:
     parser.add_argument("store", help="a store written by `wavestream ingest`")
     parser.add_argument("--config", action="config", help="YAML or JSON file with any of the options below")
@@ -157,6 +198,9 @@ COMMANDS = {
     "ingest": Command("read DICOM, PNG, JPEG or NPY files and labels into a Zarr store", _declare_ingest, _run_ingest),
     "info": Command("say what a store holds", _declare_info, _run_info),
     "verify": Command("check every byte of a store against its checksums", _declare_verify, _run_verify),
+    "export": Command(
+        "write a store's images in a standard format: Zarr, PNG, NPY, DICOM", _declare_export, _run_export
+    ),
     "train": Command("train a classifier on a store and test it on the held-out split", _declare_train, _run_train),
     "study": Command("AUC against compression, with and without artifact injection", _declare_study, _run_study),
     "demo": Command("the whole way in five minutes, on phantoms or on your data", _declare_demo, _run_demo),

@@ -36,10 +36,10 @@ def _source_hash() -> str:
 SOURCE_HASH = _source_hash()
 
 
-def entry(function: Callable[..., None]) -> Callable[..., None]:
+def entry(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function that Python calls; cached under a name that changes when any kernel source changes."""
     function.__qualname__ = f"{function.__qualname__}_{SOURCE_HASH}"
-    compiled: Callable[..., None]
+    compiled: Callable[..., Any]
     try:
         compiled = njit(**_ENTRY_OPTIONS, cache=True)(function)
     except RuntimeError:

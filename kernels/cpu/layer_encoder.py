@@ -216,8 +216,9 @@ def _put_tile(symbols, begin, end, together, words, firsts, work):
         coder.states[state] = np.uint32(LOWEST_STATE)
     at, last = len(words), end
     for group in range(many - 1, -1, -1):
-        at = _put_group(coder, listed, firsts[group], last - firsts[group], target, at)
-        last = firsts[group]
+        first = np.int64(firsts[group])
+        at = _put_group(coder, listed, first, last - first, target, at)
+        last = first
     return at
 
 
@@ -252,24 +253,28 @@ class _Encoder:
         _scatter(packed, self.bands, tiling.parts, self.full, tiling.planes_size, self.work)
         # Each coefficient has a symbol at most, in LL three; each block has one.
         most = packed.size + 2 * tiling.layout.subbands[0].size + int(tiling.blocks[-1])
-        kinds = (np.uint8, np.uint8, np.int32, np.uint8)
-        self.symbols = Symbols(*(np.empty(most, kind) for kind in kinds))
-        self.firsts = np.empty(most, np.int64)
+        self.symbols = Symbols(
+            contexts=np.empty(most, np.uint8),
+            signs=np.empty(most, np.uint8),
+            values=np.empty(most, np.int32),
+            kinds=np.empty(most, np.uint8),
+        )
+        self.firsts = np.empty(most, np.uint32)
 
     def layer(self, low: NDArray[np.int32], high: NDArray[np.int32]) -> list[bytes]:
         """The segments of the next layer."""
-        known, active = self.work.planes[: self.tiling.planes_size].copy(), self.active.copy()
-        segments = [self._segment(*self.tiling.bands_of(index), low, high) for index in self._all]
-        # Later layers are then divided, too: one in one piece needs all that comes before it.
-        self.divided |= sum(map(len, segments)) >= _UNDIVIDED_BELOW
+        whole = (0, len(self.bands))
         if not self.divided:
-            self.work.planes[: self.tiling.planes_size], self.active = known, active
-            return [self._segment(0, len(self.bands), low, high)]
-        return segments
-
-    @property
-    def _all(self) -> range:
-        return range(self.tiling.reductions + 1)
+            planes = self.work.planes[: self.tiling.planes_size]
+            known, active = planes.copy(), self.active.copy()
+            undivided = self._segment(*whole, low, high)
+            # Later layers are divided, too: one in one piece needs all that comes before it.
+            self.divided = len(undivided) >= _UNDIVIDED_BELOW
+            if not self.divided:
+                return [undivided]
+            planes[:], self.active = known, active
+        segments = range(self.tiling.reductions + 1)
+        return [self._segment(*self.tiling.bands_of(index), low, high) for index in segments]
 
     def _segment(self, first: int, last: int, low: NDArray[np.int32], high: NDArray[np.int32]) -> bytes:
         tiles = self.tiling.tiles

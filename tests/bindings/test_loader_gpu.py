@@ -29,14 +29,20 @@ KINDS = [
 ]
 
 
+@pytest.fixture(params=["tiny_store", "layered_store"])
+def store(request: pytest.FixtureRequest) -> Path:
+    """The same images, compressed by zstd and in layers."""
+    return Path(request.getfixturevalue(request.param))
+
+
 def load(store: Path, kind: str, device: str, place: str | None = None) -> DataLoader:
     options = {"transform": Transform((64, 72), rotate=True, flip=True), "artifacts": ARTIFACTS[kind]}
     return DataLoader(store, batch_size=4, device=device, seed=3, place=place, **options)
 
 
 @pytest.mark.parametrize(("kind", "place"), KINDS)
-def test_cuda_batches_equal_cpu_batches(tiny_store: Path, kind: str, place: str | None) -> None:
-    on_device, on_host = load(tiny_store, kind, "cuda", place), load(tiny_store, kind, "cpu", place)
+def test_cuda_batches_equal_cpu_batches(store: Path, kind: str, place: str | None) -> None:
+    on_device, on_host = load(store, kind, "cuda", place), load(store, kind, "cpu", place)
     for _ in range(2):
         for (images, labels), (expected, expected_labels) in zip(on_device, on_host, strict=True):
             assert images.is_cuda
@@ -48,10 +54,10 @@ def test_cuda_batches_equal_cpu_batches(tiny_store: Path, kind: str, place: str 
 
 
 @pytest.mark.parametrize("kind", ["source", "source float", "input"])
-def test_every_place_gives_the_same_pixels(tiny_store: Path, kind: str) -> None:
+def test_every_place_gives_the_same_pixels(store: Path, kind: str) -> None:
     artifacts = ARTIFACTS[kind]
     assert artifacts is not None
-    left, right = (load(tiny_store, kind, "cuda", place) for place in PLACES[artifacts.domain])
+    left, right = (load(store, kind, "cuda", place) for place in PLACES[artifacts.domain])
     for _ in range(2):
         for (images, _), (expected, _) in zip(left, right, strict=True):
             # In the input domain torch normalises after the graph, DALI within it.
@@ -59,10 +65,10 @@ def test_every_place_gives_the_same_pixels(tiny_store: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "place"), KINDS)
-def test_the_next_batch_does_not_touch_one_still_in_use(tiny_store: Path, kind: str, place: str | None) -> None:
+def test_the_next_batch_does_not_touch_one_still_in_use(store: Path, kind: str, place: str | None) -> None:
     """Every batch is held by a long queue of work while the loader goes on; none may change under it."""
-    expected = [images.cpu() for images, _ in load(tiny_store, kind, "cuda", place)]
-    loader, sums = load(tiny_store, kind, "cuda", place), []
+    expected = [images.cpu() for images, _ in load(store, kind, "cuda", place)]
+    loader, sums = load(store, kind, "cuda", place), []
     weight = torch.randn(2048, 2048, device="cuda")
     for images, _ in loader:
         for _ in range(20):

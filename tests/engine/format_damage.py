@@ -6,9 +6,11 @@ import struct
 from collections.abc import Callable
 from unittest.mock import patch
 
-import format_decoder as model
 import numpy as np
-from format_encoder import Choices, Recorder, encode, pack, resealed, varint, with_body
+from format_encoder import encode, resealed, varint, with_body
+from format_entropy import BLOCK_FLAGS, COEFFICIENTS, LL_VALUES, read_tables
+from format_stream import Reader, layers_of, read_header
+from format_symbols import Choices, Recorder, pack
 
 FRACTIONS = (1_000, 10_000, 100_000, 1_000_000)
 _ROW, _COL = np.mgrid[0:24, 0:20]
@@ -25,8 +27,8 @@ STREAM = _encoded()
 
 
 def header_size(stream: bytes = STREAM) -> int:
-    reader = model.Reader(stream)
-    model.read_header(reader)
+    reader = Reader(stream)
+    read_header(reader)
     return reader.at
 
 
@@ -43,7 +45,7 @@ def with_header(**changes: int) -> bytes:
 
 
 def with_threshold(layer: int, value: float) -> bytes:
-    start = header_size() if layer == 0 else list(model.layers_of(STREAM))[layer].start
+    start = header_size() if layer == 0 else list(layers_of(STREAM))[layer].start
     return resealed(STREAM[: start + 1] + struct.pack("<f", value) + STREAM[start + 5 :])
 
 
@@ -78,8 +80,8 @@ def _flipped(place: int) -> bytes:
 
 def _tables(body: bytes) -> tuple[bytes, bytes]:
     """A segment's bytes up to the end of its tables (all contexts share one), and the rest."""
-    reader = model.Reader(body, 1)
-    model.read_tables(reader, model.BLOCK_FLAGS)
+    reader = Reader(body, 1)
+    read_tables(reader, BLOCK_FLAGS)
     return body[: reader.at], body[reader.at :]
 
 
@@ -101,7 +103,7 @@ def _low_state(body: bytes) -> bytes:
 
 def damaged_streams() -> dict[str, tuple[bytes, str]]:
     """What is wrong -> (stream, what the model's error says)."""
-    layers = list(model.layers_of(STREAM))
+    layers = list(layers_of(STREAM))
     after = layers[1].start
     headers = {
         "version 2": {"version": 2},
@@ -156,8 +158,8 @@ def damaged_streams() -> dict[str, tuple[bytes, str]]:
         "tile without states": (with_segment(4, 3, lambda body: _tables(body)[0] + bytes(6)), "a tile of 6"),
         "word missing": (with_segment(4, 3, lambda body: body[:-2]), "a word was expected"),
         "word too many": (with_segment(4, 3, lambda body: body + b"\0\0"), "does not end where it should"),
-        "LL value of 0": (with_lie(model.LL_VALUES, 0), "a value of 0 in LL"),
-        "LL magnitude of 2^22": (with_lie(model.LL_VALUES, 1 << 23), "a magnitude of"),
-        "magnitude of an earlier layer": (with_lie(model.COEFFICIENTS, -5000), "a magnitude of"),
+        "LL value of 0": (with_lie(LL_VALUES, 0), "a value of 0 in LL"),
+        "LL magnitude of 2^22": (with_lie(LL_VALUES, 1 << 23), "a magnitude of"),
+        "magnitude of an earlier layer": (with_lie(COEFFICIENTS, -5000), "a magnitude of"),
     }
     return streams

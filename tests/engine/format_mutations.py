@@ -21,7 +21,9 @@ from typing import Any
 import format_decoder as model
 import numpy as np
 import psutil
-from format_encoder import Choices, encode, resealed, with_body
+from format_encoder import encode, resealed, with_body
+from format_stream import DTYPES, Damaged, layers_of
+from format_symbols import Choices
 
 from wavestream.engine.layers import CodecError, decode_image, encode_image, header_of, segment_ends
 from wavestream.kernels.cpu import layer_workspace
@@ -108,7 +110,7 @@ def mutated(stream: bytes, random: np.random.Generator) -> bytes:
         elif kind == 4:
             data[place:place] = data[place : place + length]
         else:
-            del data[max(place, len(data) - length) :]
+            del data[random.choice([place, max(place, len(data) - length)]) :]
     return bytes(data)
 
 
@@ -128,7 +130,7 @@ def try_one(stream: bytes, image: np.ndarray, random: np.random.Generator) -> bo
     kind = random.integers(4)
     sealed = kind < 3
     if kind < 2:
-        layers = list(model.layers_of(stream))
+        layers = list(layers_of(stream))
         layer = int(random.integers(len(layers)))
         segment = int(random.integers(len(layers[layer].spans)))
         data = with_body(stream, layer, segment, lambda body: mutated(body, random))
@@ -158,7 +160,7 @@ def try_one(stream: bytes, image: np.ndarray, random: np.random.Generator) -> bo
 def compare_with_model(data: bytes, keep: float, reduction: int, found: np.ndarray | None) -> None:
     try:
         expected = model.decode(data, keep, reduction)
-    except (model.Damaged, ValueError):
+    except (Damaged, ValueError):
         assert found is None, "decoded, though the model calls it damaged"
     else:
         assert found is not None, "refused, though the model decodes it"
@@ -167,11 +169,12 @@ def compare_with_model(data: bytes, keep: float, reduction: int, found: np.ndarr
 
 def compile_everything() -> None:
     """A mutation may change the type of the pixels; compiling for it takes memory that no bound allows for."""
-    for dtype in model.DTYPES:
-        stream = encode_image(np.eye(9, dtype=dtype), levels=2)
-        for keep in (1.0, 0.5):
-            for reduction in range(3):
-                decode_image(stream, keep, reduction)
+    for dtype in DTYPES:
+        for side, levels in ((9, 2), (40, 5)):
+            stream = encode_image(np.arange(side * side).reshape(side, side).astype(dtype), levels=levels)
+            for keep in (*FRACTIONS, 0.03, 0.5, 1.0):
+                for reduction in range(1 + min(levels, 3)):
+                    decoded(stream, keep, reduction)
 
 
 def main(count: int, seed: int, progress: str) -> None:

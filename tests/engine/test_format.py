@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import format_decoder as model
 import numpy as np
 import pytest
+from format_coefficients import MAGNITUDES, lowest_magnitude, subbands_of
 from format_damage import FRACTIONS, IMAGE, STREAM, damaged_streams, with_header, with_segment, with_threshold
-from format_decoder import Damaged, decode
-from format_encoder import Choices, encode
+from format_decoder import decode
+from format_encoder import encode
+from format_entropy import CERTAINLY, HAZARDS, Table, TileDecoder, split, table_of_flags, table_of_values
+from format_stream import Damaged, crc32c, layers_of
+from format_symbols import Choices
 
 from wavestream.kernels.layout import layout_of
 from wavestream.kernels.reference import (
@@ -81,15 +84,15 @@ images = pytest.mark.parametrize(("image", "value_range", "levels", "tile"), IMA
 
 
 def test_checksum_and_table_are_those_of_the_document() -> None:
-    assert model.crc32c(b"123456789") == 0xE3069283  # RFC 3720, and every list of CRCs
-    assert model.HAZARDS[:4] == [22, 28, 36, 47]
-    assert model.HAZARDS[32] == 32768
-    assert model.HAZARDS[-1] == 65500
+    assert crc32c(b"123456789") == 0xE3069283  # RFC 3720, and every list of CRCs
+    assert HAZARDS[:4] == [22, 28, 36, 47]
+    assert HAZARDS[32] == 32768
+    assert HAZARDS[-1] == 65500
 
 
 @pytest.mark.parametrize("levels", range(1, 9))
 def test_norms_are_those_of_the_kernels(levels: int) -> None:
-    bands = model.subbands_of(100, 90, levels)
+    bands = subbands_of(100, 90, levels)
     expected = layout_of(100, 90, "cdf53", levels)
     np.testing.assert_array_equal([band.weight for band in bands], expected.weights)
     assert [(b.orientation, b.level, b.rows, b.cols) for b in bands] == [
@@ -99,18 +102,18 @@ def test_norms_are_those_of_the_kernels(levels: int) -> None:
 
 @pytest.mark.parametrize("threshold", [0.0, 1e-30, 0.5, 1.0, 37.25, 9999.5, 3e38])
 def test_lowest_magnitudes_divide_as_the_threshold_does(threshold: float) -> None:
-    for band in model.subbands_of(512, 512, 5):
-        lowest = model.lowest_magnitude(np.float32(threshold), band.weight)
-        magnitudes = np.arange(max(1, lowest - 3), min(lowest + 3, model.MAGNITUDES))
+    for band in subbands_of(512, 512, 5):
+        lowest = lowest_magnitude(np.float32(threshold), band.weight)
+        magnitudes = np.arange(max(1, lowest - 3), min(lowest + 3, MAGNITUDES))
         reaching = magnitudes.astype(np.float32) * band.weight >= np.float32(threshold)
         np.testing.assert_array_equal(reaching, magnitudes >= lowest)
 
 
 @pytest.mark.parametrize("hazards", [[0] * 15, [62] * 15, [31], [0, 62], [5, 63], [63], list(range(0, 60, 4))])
 def test_frequencies_of_values_leave_room_for_a_sign(hazards: list[int]) -> None:
-    frequencies = model.table_of_values(0, hazards).frequencies
+    frequencies = table_of_values(0, hazards).frequencies
     assert sum(frequencies) == 4096
-    last = next((i for i, level in enumerate(hazards) if level == model.CERTAINLY), 15)
+    last = next((i for i, level in enumerate(hazards) if level == CERTAINLY), 15)
     assert frequencies[0] >= 1
     assert all(size >= 2 for size in frequencies[1 : last + 1])
     assert sum(frequencies[: last + 1]) == 4096
@@ -118,11 +121,11 @@ def test_frequencies_of_values_leave_room_for_a_sign(hazards: list[int]) -> None
 
 @pytest.mark.parametrize("level", range(64))
 def test_flags_and_signs_of_both_kinds_can_always_come(level: int) -> None:
-    table = model.table_of_flags(level)
+    table = table_of_flags(level)
     assert sum(table.frequencies) == 4096
     assert min(table.frequencies[:2]) >= 1
     for size in (2, 3, 100, 4096):
-        assert 1 <= model.split(size, table) <= size - 1
+        assert 1 <= split(size, table) <= size - 1
 
 
 @images
@@ -142,7 +145,7 @@ def test_layers_are_the_injected_image(
     image: np.ndarray, value_range: tuple[int, int], levels: int, tile: tuple[int, int] | None
 ) -> None:
     stream = encode(image, value_range, FRACTIONS, levels, tile=tile, one_segment=2, choices=odd_choices)
-    ends = [layer.spans[-1][1] for layer in model.layers_of(stream)]
+    ends = [layer.spans[-1][1] for layer in layers_of(stream)]
     for keep, end in [
         *((fraction / 10**7, end) for fraction, end in zip(FRACTIONS, ends, strict=False)),
         (0.003, ends[2]),
@@ -168,10 +171,37 @@ def test_reduced_images_are_the_partial_inverse(
         decode(stream, 1.0, deepest + 1)
 
 
+def test_the_streams_of_these_tests_use_all_that_the_format_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every token, k and number of states; otherwise the tests above would not show what they seem to."""
+    tokens, shifts, states = set(), set(), set()
+    take = TileDecoder._token
+
+    def noted(self: TileDecoder, i: int, table: Table, sign: Table | None = None) -> tuple[int, bool]:
+        token, negative = take(self, i, table, sign)
+        if sign is not None:
+            tokens.add((token, negative))
+            shifts.add(table.k)
+            states.add(self.interleaved)
+        return token, negative
+
+    monkeypatch.setattr(TileDecoder, "_token", noted)
+    image, value_range, levels, tile = IMAGES["48x31 of 17 bits"]
+    for k in range(0, 16, 4):
+
+        def choices(layer: int, segment: int, k: int = k) -> Choices:
+            return Choices(interleaved=1 << (layer + segment) % 6, k=k + segment, shared=64)
+
+        decoded = decode(encode(image, value_range, FRACTIONS, levels, tile=tile, choices=choices))
+        np.testing.assert_array_equal(decoded, image)
+    assert tokens == {(0, False), *((token, negative) for token in range(1, 16) for negative in (False, True))}
+    assert shifts == set(range(16))
+    assert states == {1, 2, 4, 8, 16, 32}
+
+
 def test_a_reduced_image_needs_the_coarse_segments_only() -> None:
     image = smooth(40, 56, "uint8", 0, 255)
     stream = bytearray(encode(image, (0, 255), FRACTIONS, 4))
-    for layer in model.layers_of(bytes(stream)):
+    for layer in layers_of(bytes(stream)):
         for start, stop in layer.spans[3:]:
             stream[start:stop] = bytes(stop - start)
     np.testing.assert_array_equal(decode(bytes(stream), 1.0, 1), reduced_reference(image, 1.0, 4, 1, (0, 255)))
@@ -182,7 +212,7 @@ def test_a_reduced_image_needs_the_coarse_segments_only() -> None:
 def test_layers_with_equal_thresholds_are_empty() -> None:
     image = smooth(24, 24, "uint8", 0, 255)
     stream = encode(image, (0, 255), FRACTIONS, 3, thresholds=[3e38, 100.0, 100.0, 0.0])
-    sizes = [sum(stop - start for start, stop in layer.spans) for layer in model.layers_of(stream)]
+    sizes = [sum(stop - start for start, stop in layer.spans) for layer in layers_of(stream)]
     assert [size > 0 for size in sizes] == [False, True, False, True, False]
     np.testing.assert_array_equal(decode(stream), image)
 
@@ -201,7 +231,7 @@ def test_the_damaged_streams_are_made_of_a_sound_one() -> None:
     np.testing.assert_array_equal(decode(STREAM), IMAGE)
     assert with_header() == STREAM
     assert with_segment(4, 3, lambda body: body) == STREAM
-    assert with_threshold(1, float(list(model.layers_of(STREAM))[1].threshold)) == STREAM
+    assert with_threshold(1, float(list(layers_of(STREAM))[1].threshold)) == STREAM
 
 
 def test_every_flipped_byte_is_found() -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,13 @@ from wavestream.engine.verify import verify
 MakeStudy = Callable[..., Path]
 MakeDicom = Callable[..., Path]
 
-SETTINGS = "IngestConfig(shard_images=4, workers=2)"
+CONFIG = IngestConfig(shard_images=4, workers=2)
+SETTINGS = "IngestConfig(shard_images=4, workers=2, codec=CODEC)"
 # Every step that must not be lost ends in os.replace: kill there, before or after the step takes effect.
 SCRIPT = f"""
 import os, signal, sys
 from wavestream.engine.ingest import IngestConfig, ingest
-source, store, fatal, after = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "after"
+source, store, fatal, after, CODEC = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "after", sys.argv[5]
 steps, replace = 0, os.replace
 def counted(old, new):
     global steps
@@ -76,9 +78,11 @@ def source(make_study: MakeStudy, make_dicom: MakeDicom) -> Path:
     return study
 
 
-def run_until(source: Path, store: Path, fatal: int, after: str) -> subprocess.CompletedProcess[str]:
+def run_until(
+    source: Path, store: Path, fatal: int, after: str, codec: str = "layers"
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", SCRIPT, source, store, str(fatal), after],
+        [sys.executable, "-c", SCRIPT, source, store, str(fatal), after, codec],
         capture_output=True,
         text=True,
         timeout=120,
@@ -86,9 +90,10 @@ def run_until(source: Path, store: Path, fatal: int, after: str) -> subprocess.C
     )
 
 
-def test_killed_at_many_moments_it_ends_with_the_same_bytes(tmp_path: Path, source: Path) -> None:
+@pytest.mark.parametrize("codec", ["layers", "zstd"])
+def test_killed_at_many_moments_it_ends_with_the_same_bytes(tmp_path: Path, source: Path, codec: str) -> None:
     reference = prepare(tmp_path / "reference.zarr")
-    whole = run_until(source, reference, 0, "never")
+    whole = run_until(source, reference, 0, "never", codec)
     assert whole.returncode == 0
     steps = int(whole.stdout)
     expected = outcome(reference)
@@ -97,11 +102,11 @@ def test_killed_at_many_moments_it_ends_with_the_same_bytes(tmp_path: Path, sour
     moments = [(1, "before"), (3, "before"), (4, "after"), (7, "before"), (steps // 3, "after"), (steps, "before")]
     for number, (fatal, after) in enumerate(moments):
         store = prepare(tmp_path / f"{number}.zarr")
-        killed = run_until(source, store, fatal, after)
+        killed = run_until(source, store, fatal, after, codec)
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         with pytest.raises(StoreError):
             open_store(store)
-        ingest(source, store, config=IngestConfig(shard_images=4, workers=2), progress=False)
+        ingest(source, store, config=replace(CONFIG, codec=codec), progress=False)
         assert outcome(store) == expected
     assert verify(reference, progress=False).ok
 
@@ -109,8 +114,7 @@ def test_killed_at_many_moments_it_ends_with_the_same_bytes(tmp_path: Path, sour
 @pytest.mark.slow
 def test_killed_again_and_again_it_still_ends(tmp_path: Path, source: Path) -> None:
     reference = prepare(tmp_path / "reference.zarr")
-    config = IngestConfig(shard_images=4, workers=2)
-    ingest(source, reference, config=config, progress=False)
+    ingest(source, reference, config=CONFIG, progress=False)
     store = prepare(tmp_path / "s.zarr")
     fatal, runs = 3, 0
     while (done := run_until(source, store, fatal, "after")).returncode != 0:
@@ -123,13 +127,12 @@ def test_killed_again_and_again_it_still_ends(tmp_path: Path, source: Path) -> N
 
 def test_interrupted_from_the_keyboard_it_leaves_no_process_and_continues(tmp_path: Path, source: Path) -> None:
     reference = prepare(tmp_path / "reference.zarr")
-    config = IngestConfig(shard_images=4, workers=2)
-    ingest(source, reference, config=config, progress=False)
+    ingest(source, reference, config=CONFIG, progress=False)
     store = prepare(tmp_path / "s.zarr")
     script = SCRIPT.replace(
         "os.kill(os.getpid(), signal.SIGKILL)", "print('now', flush=True); import time; time.sleep(60)"
     )
-    arguments = [sys.executable, "-c", script, source, store, "6", "after"]
+    arguments = [sys.executable, "-c", script, source, store, "6", "after", "layers"]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "now\n"
@@ -144,7 +147,7 @@ def test_interrupted_from_the_keyboard_it_leaves_no_process_and_continues(tmp_pa
     assert not any(child.is_running() for child in children)
     assert not list(store.rglob("*.partial"))
     assert len(list((tmp_path / "s.zarr.manifest/journal").iterdir())) in (1, 2)
-    ingest(source, store, config=config, progress=False)
+    ingest(source, store, config=CONFIG, progress=False)
     assert outcome(store) == outcome(reference)
 
 
@@ -152,7 +155,7 @@ def test_workers_end_when_the_ingest_is_killed(tmp_path: Path, source: Path) -> 
     script = SCRIPT.replace(
         "os.kill(os.getpid(), signal.SIGKILL)", "print('now', flush=True); import time; time.sleep(60)"
     )
-    arguments = [sys.executable, "-c", script, source, tmp_path / "s.zarr", "6", "after"]
+    arguments = [sys.executable, "-c", script, source, tmp_path / "s.zarr", "6", "after", "layers"]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "now\n"
@@ -167,5 +170,5 @@ def test_workers_end_when_the_ingest_is_killed(tmp_path: Path, source: Path) -> 
 def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path: Path, source: Path) -> None:
     stores = [prepare(tmp_path / f"{workers}.zarr") for workers in (1, 3)]
     for workers, store in zip((1, 3), stores, strict=True):
-        ingest(source, store, config=IngestConfig(shard_images=4, workers=workers), progress=False)
+        ingest(source, store, config=replace(CONFIG, workers=workers), progress=False)
     assert outcome(stores[0]) == outcome(stores[1])

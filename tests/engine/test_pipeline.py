@@ -296,11 +296,11 @@ def test_a_failed_batch_names_its_images_and_the_next_one_works(tiny_store: Path
     transform = Transform((16, 16))
     pipeline = Pipeline(store, transform, device_id=None, threads=2)
     images, indices, drawn = Reader(store, 1).read([3, 4]), np.array([3, 4]), transform.sample(0, 0, [3, 4])
-    pipeline._regions[3, 2] = 1000
+    pipeline._regions.extent[3, 0] = 1000
     with pytest.raises(RuntimeError) as caught:
         pipeline.run(images, indices, drawn)
     assert "images [3, 4]" in caught.value.__notes__[0]
-    pipeline._regions[3, 2] = 20
+    pipeline._regions.extent[3, 0] = 20
     assert np.isfinite(np.array(pipeline.run(images, indices, drawn))).all()
 
 

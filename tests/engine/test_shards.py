@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import zarr
 from numcodecs.zstd import Zstd
 from zarr.codecs import ZstdCodec
 
-from wavestream.engine.shards import ShardWriter, shard_path
+from wavestream.engine.errors import StoreError
+from wavestream.engine.shards import NO_CHUNK, ShardWriter, read_shard_index, shard_path
 
 RANDOM = np.random.default_rng(2)
 
@@ -55,6 +57,40 @@ def test_bytes_are_those_that_zarr_itself_writes(tmp_path: Path) -> None:
     declare(tmp_path / "theirs", images, 5)[:] = images
     ours, theirs = (shard_path(tmp_path / who, 0).read_bytes() for who in ("ours", "theirs"))
     assert ours == theirs
+
+
+def test_the_index_is_read_as_zarr_wrote_it(tmp_path: Path) -> None:
+    images = RANDOM.integers(1, 4096, (5, 6, 4), dtype=np.uint16)
+    images[1] = 0  # zarr writes no chunk of fill values
+    declare(tmp_path, images, 8)[:] = images
+    index = read_shard_index(shard_path(tmp_path, 0), 8)
+    assert (index.shape, index.dtype) == ((8, 2), np.uint64)
+    assert (index == NO_CHUNK).all(axis=1).tolist() == [False, True, False, False, False, True, True, True]
+    shard = shard_path(tmp_path, 0).read_bytes()
+    for number in (0, 2, 3, 4):
+        offset, length = index[number].tolist()
+        assert Zstd().decode(shard[offset : offset + length]) == images[number].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda shard: shard[:-1] + b"?", "checksum of the shard's index is wrong"),
+        (lambda shard: shard[:-20] + b"?" + shard[-19:], "checksum of the shard's index is wrong"),
+        (lambda shard: shard[-35:], r"expected an index of 36 bytes, got a shard of 35 bytes"),
+        (lambda shard: shard[-36:], "points outside the shard"),
+    ],
+)
+def test_a_damaged_index_is_named(tmp_path: Path, damage: Callable[[bytes], bytes], message: str) -> None:
+    writer = ShardWriter(shard_path(tmp_path, 0), 2)
+    writer.append(b"one")
+    writer.finish()
+    assert read_shard_index(shard_path(tmp_path, 0), 2)[0].tolist() == [0, 3]
+    shard_path(tmp_path, 0).write_bytes(damage(shard_path(tmp_path, 0).read_bytes()))
+    with pytest.raises(StoreError, match=f"images/c/0/0/0.*{message}"):
+        read_shard_index(shard_path(tmp_path, 0), 2)
+    with pytest.raises(StoreError, match="cannot be read"):
+        read_shard_index(shard_path(tmp_path, 1), 2)
 
 
 def test_a_shard_appears_only_when_it_is_finished(tmp_path: Path) -> None:

@@ -40,6 +40,23 @@ def test_table_and_labels_equal_what_zarr_reads(tiny_store: Path) -> None:
     assert list(store.labels) == ["sex"]
 
 
+def test_stores_of_format_1_have_no_layers_and_those_of_format_2_say_theirs(write_store: Any, tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+    images = [random.integers(0, 99, (9, 11), np.uint8) for _ in range(3)]
+    old = open_store(write_store(tmp_path / "old.zarr", images))
+    assert (old.header.format, old.header.codec, old.header.layers, set(old.table)) == (1, "zstd", (), set(TABLE))
+    new = open_store(write_store(tmp_path / "new.zarr", images, codec="layers", fractions=(0.01, 0.5)))
+    assert (new.header.format, new.header.codec, new.header.layers) == (2, "layers", (0.01, 0.5))
+    assert set(new.table) == {*TABLE, "layer_ends"}
+    ends = new.table["layer_ends"]
+    assert (ends.shape, ends.dtype) == ((3, 3, 4), np.uint32)
+    np.testing.assert_array_equal(ends, zarr.open_array(tmp_path / "new.zarr/table/layer_ends", mode="r")[...])
+    assert (np.diff(ends.reshape(3, -1).astype(int), axis=1) >= 0).all()
+    zarr.create_array(tmp_path / "new.zarr/table/layer_ends", data=ends[:, :2], overwrite=True)
+    with pytest.raises(StoreError, match=r"table/layer_ends is uint32 \(3, 2, 4\), expected uint32 \(3, 3, 4\)"):
+        open_store(tmp_path / "new.zarr").table["layer_ends"]
+
+
 def test_splits_cover_the_store_once(tiny_store: Path) -> None:
     store = open_store(str(tiny_store))
     parts = [store.split_indices(split) for split in ("train", "val", "test", "none")]
@@ -104,8 +121,8 @@ def test_an_unfinished_ingest_asks_for_ingest_again(copy: Path, tmp_path: Path) 
 
 
 def test_a_newer_format_asks_for_a_newer_version(copy: Path) -> None:
-    edit_json(copy / "zarr.json", lambda value: value["attributes"].update(wavestream={"format": 2, "new": 1}))
-    with pytest.raises(StoreError, match=r"format 2, this version reads up to 1: install a newer wavestream"):
+    edit_json(copy / "zarr.json", lambda value: value["attributes"].update(wavestream={"format": 3, "new": 1}))
+    with pytest.raises(StoreError, match=r"format 3, this version reads up to 2: install a newer wavestream"):
         open_store(copy)
 
 
@@ -117,6 +134,8 @@ def test_a_newer_format_asks_for_a_newer_version(copy: Path) -> None:
         lambda header: header.update(dtype="float32"),
         lambda header: header.update(count="many"),
         lambda header: header.update(format="1"),
+        lambda header: header.update(codec="jpeg"),
+        lambda header: header.update(layers=[0.1, 0.01]),
     ],
 )
 def test_a_damaged_header_is_named(copy: Path, change: Callable[[dict[str, Any]], Any]) -> None:

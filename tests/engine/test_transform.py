@@ -24,6 +24,8 @@ from wavestream.engine.transform import Transform
         ({"window": (40,)}, "window"),
         ({"window": (40, 0.5)}, "width of at least 1"),
         ({"window": (float("nan"), 400)}, "window"),
+        ({"resolution": "half"}, "expected the resolution to be one of full, auto, got 'half'"),
+        ({"resolution": None}, "resolution"),
     ],
 )
 def test_wrong_values_are_named(options: dict[str, Any], message: str) -> None:
@@ -31,9 +33,13 @@ def test_wrong_values_are_named(options: dict[str, Any], message: str) -> None:
         Transform(**options)
 
 
-@pytest.mark.parametrize("transform", [Transform(), Transform((32, 48), 0.4, 0.2, True, True, (40.0, 400.0), False)])
+@pytest.mark.parametrize(
+    "transform", [Transform(), Transform((32, 48), 0.4, 0.2, True, True, (40.0, 400.0), False, "auto")]
+)
 def test_json_round_trip(transform: Transform) -> None:
     assert Transform.from_json(json.loads(json.dumps(transform.to_json()))) == transform
+    older = {key: value for key, value in transform.to_json().items() if key != "resolution"}
+    assert Transform.from_json(older).resolution == "full"
     with pytest.raises(InputError, match=r"unknown keys \['zoom'\]"):
         Transform.from_json({"zoom": 2})
 

@@ -15,6 +15,8 @@ from wavestream.kernels.cpu.lanes import (
     add,
     any_of,
     at_least,
+    both,
+    chosen,
     compress,
     count_of,
     evens,
@@ -22,14 +24,18 @@ from wavestream.kernels.cpu.lanes import (
     first_only,
     largest,
     largest_bits,
+    largest_lane,
     magnitude_bits,
     multiply,
     multiply_add,
+    multiply_integers,
     odds,
     only,
     round_half_even,
     shift_in,
+    shift_left,
     shift_right,
+    shift_right_bits,
     smallest,
     subtract,
     to_floats,
@@ -142,13 +148,25 @@ def test_arithmetic_of_integers(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(apply(absolute, a), np.abs(a))
     np.testing.assert_array_equal(apply(largest_bits, a, b), np.maximum(a.view("u4"), b.view("u4")).view("i4"))
 
-    @njit
-    def shifted(out, a):
-        store(pointer_to(out), 0, shift_right(load(pointer_to(a), 0), 2))
+    np.testing.assert_array_equal(apply(multiply_integers, a, b), a * b)
+    np.testing.assert_array_equal(apply(both, a, b), a & b)
 
-    out = np.zeros_like(a)
-    shifted(out, a)
-    np.testing.assert_array_equal(out, a >> 2)
+
+def test_shifts(rng: np.random.Generator) -> None:
+    @njit
+    def shifted(a, by, left, signed, bits):
+        lanes = load(pointer_to(a), 0)
+        store(pointer_to(left), 0, shift_left(lanes, by))
+        store(pointer_to(signed), 0, shift_right(lanes, by))
+        store(pointer_to(bits), 0, shift_right_bits(lanes, by))
+
+    a = rng.integers(-(2**31), 2**31, LANES).astype(np.int32)
+    left, signed, bits = (np.zeros(LANES, np.int32) for _ in range(3))
+    for by in (0, 2, 31):
+        shifted(a, by, left, signed, bits)
+        np.testing.assert_array_equal(left, a << by)
+        np.testing.assert_array_equal(signed, a >> by)
+        np.testing.assert_array_equal(bits, (a.view(np.uint32) >> by).view(np.int32))
 
 
 def test_conversions(rng: np.random.Generator) -> None:
@@ -188,6 +206,19 @@ def test_lanes_that_reach_a_bound_are_found_counted_and_collected(bound: int, rn
     assert (found, count) == (reaching.any(), reaching.sum())
     np.testing.assert_array_equal(kept, np.where(reaching, values, 0))
     np.testing.assert_array_equal(together[:count], values[reaching])
+
+
+def test_lanes_are_chosen_by_a_mask_and_the_largest_is_unsigned(rng: np.random.Generator) -> None:
+    @njit
+    def choose(a, b, bound, out):
+        lanes = load(pointer_to(a), 0)
+        store(pointer_to(out), 0, chosen(at_least(lanes, fill(bound)), lanes, load(pointer_to(b), 0)))
+        return largest_lane(lanes)
+
+    a, b = (rng.integers(0, 2**32, LANES).astype(np.uint32) for _ in range(2))
+    out = np.zeros(LANES, np.uint32)
+    assert choose(a, b, np.uint32(2**31), out) == a.max()
+    np.testing.assert_array_equal(out, np.where(a >= 2**31, a, b))
 
 
 def test_lanes_beyond_the_count_become_zero() -> None:
