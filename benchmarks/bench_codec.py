@@ -40,6 +40,8 @@ from wavestream.kernels import inject
 KEEPS = (1.0, *reversed(DEFAULT_FRACTIONS))
 HEADER = ("codec", "keep", "size", "bytes", "bits per pixel", "encode MB/s", "decode MB/s",
           "bytes: wavestream / peer", "encode: wavestream / peer", "decode: wavestream / peer")  # fmt: skip
+# The peers that every part of ours is compared with.
+FAMILY = ("JPEG 2000", "HTJ2K")
 _SIZES = tuple("full" if reduction == 0 else f"1/{2**reduction}" for reduction in range(REDUCTIONS))
 
 
@@ -156,7 +158,7 @@ def _mean_bytes(streams: Sequence[Stream]) -> float:
 def rows_of(images: Sequence[Image], rounds: int) -> list[tuple[str, ...]]:
     """A set's table: the peers, with our lossless bytes and speeds in units of theirs; then ours, and its parts.
 
-    In our rows the last column is the speed of that row's decoding in units of each peer's, which decodes all.
+    In our rows the last column is the speed of that row's decoding in units of JPEG 2000's and HTJ2K's of all.
     """
     every = entries(images)
     encoders = {f"encode {entry.key}": entry.encode for entry in every if entry.encode is not None}
@@ -175,7 +177,8 @@ def _row(entry: Entry, ours: Entry, peers: list[Entry], pixels: float, speeds: d
     cells = [entry.name, entry.keep, entry.size, f"{entry.bytes:,.0f}", f"{8 * entry.bytes / pixels:.4f}"]
     cells += ["" if encoding is None else f"{encoding:,.0f}", f"{decoding:,.0f}"]
     if entry.name == OURS:
-        relative = (f"{peer.name} {decoding / speeds[f'decode {peer.key}']:.1f}" for peer in peers)
+        family = (peer for peer in peers if peer.name in FAMILY)
+        relative = (f"{peer.name} {decoding / speeds[f'decode {peer.key}']:.1f}" for peer in family)
         return (*cells, "", "", "; ".join(relative))
     cells += [f"{ours.bytes / entry.bytes:.2f}", f"{speeds[f'encode {ours.key}'] / speeds[f'encode {entry.key}']:.2f}"]
     return (*cells, f"{speeds[f'decode {ours.key}'] / decoding:.2f}")

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from format_encoder import transform
 from format_images import (
     MAKERS,
     Maker,
@@ -54,14 +55,21 @@ def test_prefixes_are_the_injected_image(maker: Maker, dtype: str) -> None:
             same(decode_image(stream, keep), expected)
 
 
-def test_keeps_where_half_a_coefficient_is_rounded() -> None:
-    """``keep * rows * cols`` falls on halves and beside them: it must be computed as the kernels compute it."""
-    for rows, cols in ((7, 5), (3, 15), (15, 3), (35, 1), (11, 25)):
-        image = noise(rows, cols, "uint16")
-        fractions = tuple(round((count + 0.5) / (rows * cols), 7) for count in (0, 1, 2, 5))
-        stream = encode_image(image, fractions=fractions)
-        for keep in (*fractions, 0.1, 0.3, 0.7):
-            same(decode_image(stream, keep), injected(image, keep))
+@pytest.mark.parametrize(
+    ("rows", "cols", "keep", "count"), [(3, 15, 0.1, 5), (5, 25, 0.044, 5), (25, 25, 0.0024, 2), (25, 25, 0.0056, 3)]
+)
+def test_how_many_coefficients_are_kept_is_computed_row_by_row(rows: int, cols: int, keep: float, count: int) -> None:
+    """``(keep * rows) * cols`` lies on the other side of a half than ``keep * (rows * cols)``, or on it."""
+    assert round(keep * (rows * cols)) != count
+    image = noise(rows, cols, "uint16")
+    weighted = [np.abs(band.values).astype(np.float32) * band.weight for band in transform(image, 2)]
+    largest = np.sort(np.concatenate([part.ravel() for part in weighted]))[::-1]
+    (first, _) = layers_of(encode_image(image, levels=2, fractions=(keep,)))
+    assert largest[count - 1] == first.threshold
+    assert largest[count - 1] not in (largest[count - 2], largest[count])
+    for stream in (encode_image(image, levels=2, fractions=(keep,)), encode_image(image, levels=2)):
+        same(decode_image(stream, keep), reduced(image, 2, keep, 0))
+        same(decode_image(stream, keep), injected(image, keep, 2))
 
 
 @pytest.mark.parametrize("maker", MAKERS)
@@ -100,13 +108,14 @@ def test_needed_ranges_are_what_the_document_says_and_no_more() -> None:
     assert needed_ranges(ends, DEFAULT_FRACTIONS, 0.05, 2) == [(0, ends[3, 3])]
 
 
-@pytest.mark.parametrize(("rows", "cols", "levels"), [(1, 1, 1), (3, 3, 2), (9, 9, 1)])
+@pytest.mark.parametrize(("rows", "cols", "levels"), [(1, 1, 1), (3, 3, 2), (9, 9, 1), (150, 130, 2)])
 def test_images_with_few_levels_have_fewer_reductions(rows: int, cols: int, levels: int) -> None:
     image = noise(rows, cols)
     stream = encode_image(image, levels=levels)
     ends = segment_ends(stream)
-    for column in range(3 - levels):
-        np.testing.assert_array_equal(ends[:, column], ends[:, 3 - levels])
+    for layer, row in zip(layers_of(stream), ends, strict=True):
+        stops = [stop for _, stop in layer.spans] * (levels + 1 if len(layer.spans) == 1 else 1)
+        assert row.tolist() == [stops[0]] * (3 - levels) + stops
     same(decode_image(stream, 1.0, levels), reduced(image, levels, 1.0, levels))
     with pytest.raises(CodecError, match=f"{levels}"):
         decode_image(stream, 1.0, levels + 1)
