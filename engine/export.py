@@ -21,13 +21,12 @@ from wavestream.engine.export_source import RESOLUTIONS as RESOLUTIONS
 from wavestream.engine.export_source import ExportSource, digest_of
 from wavestream.engine.export_zarr import write_zarr
 from wavestream.engine.lock import exclusive
-from wavestream.engine.store import HEADER_ATTRIBUTE, Store, open_store
+from wavestream.engine.store import EXPORT_ATTRIBUTE, HEADER_ATTRIBUTE, Store, open_store
 from wavestream.engine.workers import usable_cpus
 
 Format = Literal["zarr-zstd", "png", "npy", "dicom-j2k"]
 FORMATS: tuple[str, ...] = get_args(Format)
 PLAN_FILE = "export.json"
-EXPORT_ATTRIBUTE = "wavestream_export"
 GUIDE = """\
 An export that was stopped goes on when it is started again with the same arguments: what is complete is not
 written again. Formats:

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections import Counter
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import ZstdCodec
 
-from wavestream.engine.durable import sync_tree, write_durably
+from wavestream.engine.columns import current_version, write_columns, write_group
+from wavestream.engine.durable import write_durably
 from wavestream.engine.image_metadata import image_metadata
 from wavestream.engine.ingest_config import IngestConfig
 from wavestream.engine.ingest_summary import count_quarantined
 from wavestream.engine.inventory import Inventory
 from wavestream.engine.journal import Journal
 from wavestream.engine.patients import hash_patient
-from wavestream.engine.pixel_codecs import ZSTD_LEVEL
 from wavestream.engine.rejection import Rejection
 from wavestream.engine.schema import FORMAT_VERSION, SPLITS, Column, StoreHeader, table_columns
 from wavestream.engine.split import named_split, patient_split
+from wavestream.engine.store import HEADER_ATTRIBUTE
 
-_GROUP = {"zarr_format": 3, "node_type": "group", "attributes": {}}
 _MEMBERS = {"zarr.json", "zarr.json.partial", "images", "table", "labels"}
 
 
 def begin_store(store: Path) -> None:
     """Make the folder a Zarr group without a header: an ingest that has begun and not finished."""
-    store.mkdir(parents=True, exist_ok=True)
-    write_durably(store / "zarr.json", json.dumps(_GROUP, indent=2).encode())
+    write_group(store, {})
 
 
 def is_ours(store: Path) -> bool:
@@ -52,19 +46,15 @@ def finish_store(
     (store / "images").mkdir(exist_ok=True)
     metadata = image_metadata(count, canvas, config.shard_images, config.pixel_codec)
     write_durably(store / "images" / "zarr.json", metadata)
-    for name in ("table", "labels"):
-        shutil.rmtree(store / name, ignore_errors=True)
-        begin_store(store / name)
-    for name, values in table.items():
-        attributes: dict[str, Any] = {"meaning": columns[name].meaning}
-        if columns[name].categories:
-            attributes["categories"] = list(columns[name].categories)
-        _write_column(store / "table" / name, values, attributes)
     rows = np.array([entry.row for entry in inventory.entries], np.int64)[journal.entry]
-    for column in inventory.columns:
-        values = np.where(rows >= 0, column.values[rows], column.missing).astype(column.values.dtype)
-        attributes = {} if column.categories is None else {"categories": list(column.categories)}
-        _write_column(store / "labels" / column.name, values, attributes)
+    labels = {
+        column.name: (
+            np.where(rows >= 0, column.values[rows], column.missing).astype(column.values.dtype),
+            column.categories,
+        )
+        for column in inventory.columns
+    }
+    write_columns(store, table, columns, labels)
     header = StoreHeader(
         format=FORMAT_VERSION,
         count=count,
@@ -75,13 +65,10 @@ def finish_store(
         shard_images=config.shard_images,
         split=how,
         summary=_summary(inventory, journal, files),
-        written_by=_version(),
+        written_by=current_version(),
         labels=tuple(sorted(column.name for column in inventory.columns)),
     )
-    sync_tree(store / "table")
-    sync_tree(store / "labels")
-    complete = {**_GROUP, "attributes": {"wavestream": header.to_json()}}
-    write_durably(store / "zarr.json", json.dumps(complete, indent=2).encode())
+    write_group(store, {HEADER_ATTRIBUTE: header.to_json()})
     return header
 
 
@@ -132,20 +119,6 @@ def _table(
     return {name: found[name].astype(column.dtype) for name, column in columns.items()}
 
 
-def _write_column(path: Path, values: NDArray[Any], attributes: dict[str, Any]) -> None:
-    array = zarr.create_array(
-        path,
-        shape=values.shape,
-        chunks=values.shape,
-        dtype=values.dtype,
-        compressors=ZstdCodec(level=ZSTD_LEVEL),
-        filters=None,
-        fill_value=0,
-        attributes=attributes,
-    )
-    array[:] = values
-
-
 def _summary(inventory: Inventory, journal: Journal, files: int) -> dict[str, int]:
     rejected = all_rejected(inventory, journal)
     reasons = Counter(str(rejection.reason) for rejection in rejected.values())
@@ -162,10 +135,3 @@ def split_sizes(split: NDArray[np.uint8]) -> dict[str, int]:
     """Images in each part of a split that has any."""
     counts = np.bincount(split, minlength=len(SPLITS))
     return {name: int(count) for name, count in zip(SPLITS, counts, strict=True) if count}
-
-
-def _version() -> str:
-    try:
-        return version("wavestream")
-    except PackageNotFoundError:
-        return "unknown"

@@ -17,6 +17,8 @@ from wavestream.engine.layer_fractions import check_layer_fractions
 from wavestream.engine.schema import CODECS, FORMAT_VERSION, SPLITS, StoreHeader
 
 HEADER_ATTRIBUTE = "wavestream"
+EXPORT_ATTRIBUTE = "wavestream_export"
+"""What an exported store says of the export; it is there before the header is."""
 _UNFINISHED = "its ingest did not finish: run ingest again with the same input to complete it"
 _DTYPES = ("uint8", "uint16", "int16", "int32")
 
@@ -165,8 +167,11 @@ def open_store(path: str | Path) -> Store:
         MissingExtraError: a URL without fsspec.
     """
     folder = folder_at(path)
-    value = _group_metadata(folder).get("attributes", {}).get(HEADER_ATTRIBUTE)
+    attributes = _group_metadata(folder).get("attributes", {})
+    value = attributes.get(HEADER_ATTRIBUTE)
     if value is None:
+        if EXPORT_ATTRIBUTE in attributes:
+            raise StoreError(f"{folder.location}: its export did not finish: run the same export again to complete it")
         if isinstance(folder, LocalFolder) and _unfinished(folder.path):
             raise StoreError(f"{folder.location}: {_UNFINISHED}")
         raise StoreError(

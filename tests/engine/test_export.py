@@ -377,7 +377,7 @@ def test_an_interrupted_store_is_no_store_yet(tiny_store: Path, run: Export) -> 
     assert metadata["attributes"]["wavestream_export"]["keep"] == 1
     del metadata["attributes"]["wavestream"]
     (out / "zarr.json").write_text(json.dumps(metadata))
-    with pytest.raises(StoreError, match="did not finish"):
+    with pytest.raises(StoreError, match="its export did not finish: run the same export again"):
         open_store(out)
     run(tiny_store, "zarr-zstd")
     assert len(open_store(out)) == 45
