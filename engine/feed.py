@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wavestream.engine.errors import MissingExtraError
+from wavestream.engine.errors import CodecError, MissingExtraError, StoreError
 from wavestream.engine.injection import Injector, are_read
 from wavestream.engine.ragged import shaped
 from wavestream.engine.reader import Reader
@@ -130,7 +130,10 @@ class HostImages:
 
 
 class DeviceImages(HostImages):
-    """Images decoded in pinned host memory and brought to a CUDA device. Safe to use from several threads.
+    """Images on a CUDA device. Safe to use from several threads.
+
+    Where nothing is to be changed, images in layers of one size are brought there as they are compressed, and decoded
+    there; all others are decoded in pinned host memory.
 
     Raises:
         MissingExtraError: CuPy is not installed.
@@ -147,6 +150,10 @@ class DeviceImages(HostImages):
         self, indices: NDArray[np.int64], keep: ArrayLike | None, change: Callable[[Any], None] | None
     ) -> FedBatch:
         """Read a batch; see :class:`HostImages`. ``change`` is called on the device."""
+        if change is None and self._reader.layered:
+            batch = self._decoded_there(indices, keep)
+            if batch is not None:
+                return batch
         host = super().load(indices, keep, None)
         sizes = self._reader.sizes(indices, self._reduction)
         with self._cupy.cuda.Device(self._device_id), self._stream:
@@ -158,6 +165,31 @@ class DeviceImages(HostImages):
             # Waiting here costs a background thread, and lets the pipeline read the array from any stream.
             self._stream.synchronize()
         return FedBatch(images, host.buffer, host.bytes_read)
+
+    def _decoded_there(self, indices: NDArray[np.int64], keep: ArrayLike | None) -> FedBatch | None:
+        """A batch whose compressed bytes are decoded on the device; None where its images are not all of one size."""
+        sizes = self._reader.sizes(indices, self._reduction)
+        if not indices.size or (sizes != sizes[0]).any():
+            return None
+        streams, needed = self._reader.streams(indices, keep, self._reduction)
+        if not all(len(stream) for stream in streams):
+            return None
+        keeps = np.broadcast_to(np.asarray(1.0 if keep is None else keep, np.float64), indices.shape)
+        dtype = np.dtype(self._reader.store.header.dtype)
+        # Imported here: without a GPU nothing of Numba's CUDA half is needed.
+        from wavestream.engine.layers_cuda import decode_batch
+
+        with self._cupy.cuda.Device(self._device_id), self._stream:
+            images = self._cupy.empty((len(indices), *sizes[0].tolist()), dtype)
+            try:
+                # Waits for the device, so that the pipeline may read the array from any stream.
+                decode_batch(streams, keeps.tolist(), self._reduction, images)
+            except (CodecError, ValueError) as error:
+                raise StoreError(
+                    f"{self._reader.store.location}: {error} (samples count within the batch of images "
+                    f"{indices.tolist()}); run `wavestream verify` on the store, then ingest again or restore it"
+                ) from error
+        return FedBatch(images, np.empty(0, dtype), needed)
 
     def _allocate(self, pixels: int, dtype: np.dtype[Any]) -> NDArray[Any]:
         from cupyx import empty_pinned

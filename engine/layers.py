@@ -126,7 +126,7 @@ def segment_ends(data: Any) -> NDArray[np.int64]:
         CodecError: a stream that is damaged or not whole.
     """
     header = read_header(data)
-    layers = _checked_layers(data, header, len(header.fractions), 0)
+    layers = checked_layers(data, header, len(header.fractions), 0)
     spare = SEGMENTS - 1 - header.reductions
     ends = []
     for layer in layers:
@@ -148,8 +148,8 @@ def needed_ranges(
         keep: fraction of the coefficients to keep, in (0, 1].
         reduction: the image is wanted at ``2**-reduction`` of its size, 0 to 3.
     """
-    last = _last_layer(fractions, keep)
-    column = SEGMENTS - 1 - (reduction if _is_stored(fractions, keep) else 0)
+    last = last_layer(fractions, keep)
+    column = SEGMENTS - 1 - (reduction if is_stored(fractions, keep) else 0)
     ranges: list[tuple[int, int]] = []
     start = 0
     for row in np.asarray(ends)[: last + 1].tolist():
@@ -161,12 +161,12 @@ def needed_ranges(
     return ranges
 
 
-def _last_layer(fractions: Sequence[float], keep: float) -> int:
+def last_layer(fractions: Sequence[float], keep: float) -> int:
     """The last layer that an image with ``keep`` needs, from 0."""
     return next((index for index, fraction in enumerate(fractions) if fraction >= keep), len(fractions))
 
 
-def _is_stored(fractions: Sequence[float], keep: float) -> bool:
+def is_stored(fractions: Sequence[float], keep: float) -> bool:
     return keep in fractions or keep == 1.0
 
 
@@ -201,7 +201,7 @@ def decode_image(data: Any, keep: float = 1.0, reduction: int = 0, out: NDArray[
             f"out must be C-contiguous, writeable {header.dtype} of at least {shape}, got {out.dtype} {out.shape}"
         )
     target = out if header.dtype != np.int8 else np.empty(shape, np.int16)
-    if _is_stored(header.fractions, keep):
+    if is_stored(header.fractions, keep):
         _decode_stored(data, header, keep, reduction, target)
     else:
         _decode_between(data, header, keep, reduction, target)
@@ -216,10 +216,10 @@ def _fits(out: NDArray[Any], shape: tuple[int, int], dtype: np.dtype[Any]) -> bo
 
 
 def _decode_stored(data: Any, header: LayersHeader, keep: float, reduction: int, out: NDArray[Any]) -> None:
-    layers = _checked_layers(data, header, _last_layer(header.fractions, keep), reduction)
+    layers = checked_layers(data, header, last_layer(header.fractions, keep), reduction)
     tiling = tiling_of(header.rows, header.cols, header.levels, header.tile)
-    segments = _segments(header, layers, reduction, tiling)
-    bounds = _bounds_of(layers, tiling)
+    segments = segments_of(header, layers, reduction, tiling)
+    bounds = bounds_of(layers, tiling)
     _report(
         decode_layers_cpu(_array(data), segments, tiling, bounds, reduction, header.value_range, out), header, segments
     )
@@ -227,13 +227,13 @@ def _decode_stored(data: Any, header: LayersHeader, keep: float, reduction: int,
 
 def _decode_between(data: Any, header: LayersHeader, keep: float, reduction: int, out: NDArray[Any]) -> None:
     """An image of a keep that is no layer's: of the coefficients of the next layer the largest."""
-    layers = _checked_layers(data, header, _last_layer(header.fractions, keep), 0)
+    layers = checked_layers(data, header, last_layer(header.fractions, keep), 0)
     tiling = tiling_of(header.rows, header.cols, header.levels, header.tile)
     layout, shape = tiling.layout, (header.rows, header.cols)
-    segments = _segments(header, layers, 0, tiling)
+    segments = segments_of(header, layers, 0, tiling)
     packed = np.empty((1, layout.size), np.int32)
     _report(
-        decode_coefficients_cpu(_array(data), segments, tiling, _bounds_of(layers, tiling), packed[0]), header, segments
+        decode_coefficients_cpu(_array(data), segments, tiling, bounds_of(layers, tiling), packed[0]), header, segments
     )
     threshold = kth_magnitude(packed, keep, shape, INTEGER_WAVELET, header.levels, threads=1)
     hard_threshold(packed, threshold, shape, INTEGER_WAVELET, header.levels, out=packed, threads=1)
@@ -246,7 +246,7 @@ def _decode_between(data: Any, header: LayersHeader, keep: float, reduction: int
     out[:rows, :cols] = np.clip(pixels, *header.value_range)
 
 
-def _checked_layers(data: Any, header: LayersHeader, last: int, reduction: int) -> list[Layer]:
+def checked_layers(data: Any, header: LayersHeader, last: int, reduction: int) -> list[Layer]:
     """The layers up to number ``last``, their checksums checked."""
     view = memoryview(data).cast("B")
     layers: list[Layer] = []
@@ -257,7 +257,7 @@ def _checked_layers(data: Any, header: LayersHeader, last: int, reduction: int) 
     return layers
 
 
-def _segments(header: LayersHeader, layers: Sequence[Layer], reduction: int, tiling: Any) -> NDArray[np.int64]:
+def segments_of(header: LayersHeader, layers: Sequence[Layer], reduction: int, tiling: Any) -> NDArray[np.int64]:
     """The segments to decode, as the decoder takes them; empty ones are left out."""
     rows = []
     for number, layer in enumerate(layers):
@@ -268,7 +268,7 @@ def _segments(header: LayersHeader, layers: Sequence[Layer], reduction: int, til
     return np.array(rows, np.int64).reshape(-1, 5)
 
 
-def _bounds_of(layers: Sequence[Layer], tiling: Any) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def bounds_of(layers: Sequence[Layer], tiling: Any) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     return layer_bounds(np.array([layer.threshold for layer in layers], np.float32), tiling.layout)
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -140,6 +141,43 @@ class Reader:
             self.bytes_read += total
         return total
 
+    @property
+    def layered(self) -> bool:
+        """Whether the store holds its images in layers, and :meth:`streams` can give them."""
+        return isinstance(self._chunks, LayeredChunks)
+
+    def streams(self, indices: ArrayLike, keep: ArrayLike | None = None, reduction: int = 0) -> tuple[list[Any], int]:
+        """The compressed bytes of images in layers, for a decoder on a device.
+
+        Args:
+            indices, keep, reduction: as for :meth:`read`.
+
+        Returns:
+            a buffer for each image, in which the bytes that ``layers.decode_image`` needs lie at their places (empty
+            where the image has no chunk); and the number of bytes needed.
+
+        Raises:
+            As :meth:`read`, but for damage within the streams.
+        """
+        if self._pid != os.getpid():
+            self._reset()
+        wanted = self._checked_indices(indices, reduction)
+        keeps = self._checked_keep(keep, wanted.size, reduction)
+        chunks = self._chunks
+        if not isinstance(chunks, LayeredChunks):
+            raise InputError(f"{self.store.location} holds no layers, as its codec is zstd: read its images instead")
+
+        def one(index: int, keep: float) -> tuple[Any, int]:
+            with self._naming(index):
+                return chunks.stream(index, keep, reduction)
+
+        each = self._executor().map if min(self._most_lanes, wanted.size) > 1 else map
+        found = list(each(one, wanted.tolist(), keeps.tolist()))
+        total = sum(needed for _, needed in found)
+        with self._lock:
+            self.bytes_read += total
+        return [stream for stream, _ in found], total
+
     def close(self) -> None:
         """Stop the decoding threads. Reading again starts new ones."""
         with self._lock:
@@ -198,8 +236,14 @@ class Reader:
                 )
 
     def _read_one(self, index: int, image: NDArray[Any], keep: float, reduction: int) -> int:
-        try:
+        with self._naming(index):
             return self._chunks.decode(index, image, keep, reduction)
+
+    @contextmanager
+    def _naming(self, index: int) -> Iterator[None]:
+        """What goes wrong with an image's bytes becomes an error that names it."""
+        try:
+            yield
         except (ShardError, CodecError, OSError) as error:
             number, file = index // self._array.shard_images, self._shards.name(index)
             raise StoreError(

@@ -13,10 +13,10 @@ import pytest
 
 from wavestream.engine import injection
 from wavestream.engine.artifacts import Artifacts
-from wavestream.engine.errors import InputError, MissingExtraError
+from wavestream.engine.errors import CodecError, InputError, MissingExtraError, StoreError
 from wavestream.engine.feed import Feeder
 from wavestream.engine.injection import Injector
-from wavestream.engine.layers import DEFAULT_FRACTIONS, needed_ranges
+from wavestream.engine.layers import DEFAULT_FRACTIONS, decode_image, needed_ranges
 from wavestream.engine.reader import Reader
 from wavestream.engine.store import open_store
 from wavestream.kernels import inject
@@ -191,16 +191,78 @@ class PlayedStream:
         self.synchronised = True
 
 
-@pytest.mark.parametrize("layers", [False, True])
-def test_images_are_brought_to_a_device_and_compressed_there(
-    tiny_store: Path, layered_store: Path, monkeypatch: pytest.MonkeyPatch, layers: bool
-) -> None:
-    """CuPy played by NumPy: nothing but the device's copy is compressed, in its stream, and the host waits."""
+def played_cupy(monkeypatch: pytest.MonkeyPatch) -> PlayedStream:
+    """CuPy played by NumPy, as far as the feeder uses it; its only stream."""
     stream = PlayedStream()
     cuda = SimpleNamespace(Device=lambda number: contextlib.nullcontext(), Stream=lambda non_blocking: stream)
     cupy = SimpleNamespace(cuda=cuda, empty=lambda size, dtype: np.empty(size, dtype).view(PlayedArray))
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     monkeypatch.setitem(sys.modules, "cupyx", SimpleNamespace(empty_pinned=np.empty))
+    return stream
+
+
+def played_decoder(monkeypatch: pytest.MonkeyPatch, stream: PlayedStream) -> list[int]:
+    """The device's decoder played by the CPU's; notes how many bytes it was given."""
+    given: list[int] = []
+
+    def decode_batch(streams: Any, keeps: Any, reduction: int, out: Any) -> None:
+        assert stream.entered
+        assert isinstance(out, PlayedArray)
+        for compressed, keep, image in zip(streams, keeps, out, strict=True):
+            given.append(len(compressed))
+            decode_image(compressed, keep, reduction, out=np.asarray(image))
+
+    monkeypatch.setattr("wavestream.engine.layers_cuda.decode_batch", decode_batch)
+    return given
+
+
+@pytest.mark.parametrize("artifacts", [None, Artifacts(0.5, (0.1, 0.01))])
+@pytest.mark.parametrize("reduction", [0, 1])
+def test_layers_are_decoded_on_the_device(
+    equal_store: Path,
+    in_layers: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    artifacts: Artifacts | None,
+    reduction: int,
+) -> None:
+    given = played_decoder(monkeypatch, played_cupy(monkeypatch))
+    store = in_layers(equal_store, tmp_path / "layers.zarr")
+    reader = Reader(open_store(store), 2)
+    alike, mixed = np.arange(6), np.arange(7)
+    injector = None if artifacts is None else Injector(artifacts, reader.store, 3, 2)
+    there = Feeder(reader, injector, device_id=0, reduction=reduction)
+    batch = there.prepare(1, alike)
+    assert len(given) == len(alike)
+    assert batch.bytes_read == reader.bytes_read > 0
+    assert isinstance(batch.images, PlayedArray)
+    assert_same(batch.images, feeder(store, artifacts, reduction).prepare(1, alike).images)
+    there.release(batch)
+    # Images of different sizes are no array: they are decoded before.
+    assert_same(there.prepare(1, mixed).images, feeder(store, artifacts, reduction).prepare(1, mixed).images)
+    assert len(given) == len(alike)
+
+
+def test_damage_found_on_the_device_names_the_images(
+    equal_store: Path, in_layers: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played_cupy(monkeypatch)
+
+    def decode_batch(*_: Any) -> None:
+        raise CodecError("sample 1 of the batch: layer 2, its tables do not fit into it")
+
+    monkeypatch.setattr("wavestream.engine.layers_cuda.decode_batch", decode_batch)
+    reader = Reader(open_store(in_layers(equal_store, tmp_path / "layers.zarr")), 2)
+    with pytest.raises(StoreError, match=r"sample 1 .*within the batch of images \[4, 2\].*wavestream verify"):
+        Feeder(reader, None, device_id=0).prepare(0, np.array([4, 2]))
+
+
+@pytest.mark.parametrize("layers", [False, True])
+def test_images_are_brought_to_a_device_and_compressed_there(
+    tiny_store: Path, layered_store: Path, monkeypatch: pytest.MonkeyPatch, layers: bool
+) -> None:
+    """CuPy played by NumPy: nothing but the device's copy is compressed, in its stream, and the host waits."""
+    stream = played_cupy(monkeypatch)
     artifacts, store = Artifacts(1.0, 0.05), layered_store if layers else tiny_store
     reader = Reader(open_store(store), 2)
     compress = Injector.apply

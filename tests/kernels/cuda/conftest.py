@@ -13,6 +13,8 @@ import pytest
 
 # Siblings are not importable under pytest's importlib mode.
 sys.path.insert(0, str(Path(__file__).parent))
+# The plain encoder of layers.
+sys.path.append(str(Path(__file__).parents[2] / "engine"))
 
 SIMULATED_ARCHITECTURE = (9, 0)
 
@@ -71,7 +73,12 @@ def compile_ptx() -> Callable[[Any, tuple[Any, ...], tuple[int, int]], str]:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(dispatcher, "get_current_device", lambda: device)
                 libraries[key], _ = compiler._compile_pyfunc_with_fixup(
-                    kernel.py_func, signature, device=False, cc=SIMULATED_ARCHITECTURE, abi="numba"
+                    kernel.py_func,
+                    signature,
+                    device=False,
+                    cc=SIMULATED_ARCHITECTURE,
+                    abi="numba",
+                    launch_bounds=kernel.targetoptions.get("launch_bounds"),
                 )
         (ptx,) = libraries[key].get_asm_strs(cc=capability)
         return ptx
@@ -89,7 +96,7 @@ def machine(compile_ptx: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simpl
     from numba.cuda.dispatcher import CUDADispatcher
     from ptx_machine import CompiledKernel
 
-    from wavestream.kernels.cuda import device, ragged, workspace
+    from wavestream.kernels.cuda import device, layers, ragged, workspace
     from wavestream.kernels.cuda.fused import launch as fused_launch
 
     settings = SimpleNamespace(reverse=False, to_device=lambda a: HostArray(a.copy()), to_host=HostArray.copy_to_host)
@@ -120,6 +127,7 @@ def machine(compile_ptx: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simpl
     monkeypatch.setattr(device, "require_device", lambda: None)
     monkeypatch.setattr(device, "is_simulated", lambda: True)
     monkeypatch.setattr(workspace, "is_simulated", lambda: True)
+    monkeypatch.setattr(layers, "is_simulated", lambda: True)
     monkeypatch.setattr(fused_launch, "is_simulated", lambda: True)
     workspace.release_workspaces()
     yield settings

@@ -18,6 +18,8 @@ FINISHED, OUT_OF_BOUNDS = -1, -2
 # What a thread reads of its place in the launch, 4 bytes each, at the start of its frame.
 SPECIAL = [f"%{name}.{axis}" for name in ("tid", "ntid", "ctaid", "nctaid") for axis in "xyz"]
 _FIRST_REGISTER = 64
+# Most threads of a block, and threads of a warp.
+_THREADS, _WARP = 1024, 32
 
 _BINARY = {
     "add": ("add", "fadd"),
@@ -72,6 +74,8 @@ declare i32 @llvm.smin.i32(i32, i32)
 declare i32 @llvm.smax.i32(i32, i32)
 declare i64 @llvm.abs.i64(i64, i1)
 declare i32 @llvm.abs.i32(i32, i1)
+declare i32 @llvm.ctpop.i32(i32)
+declare i32 @llvm.ctlz.i32(i32, i1)
 """
 
 
@@ -100,8 +104,10 @@ class Translation:
         self.parameters = re.findall(r"\.param \.(\w+) (\w+)", header[header.index(".entry") :])
         self.memory: dict[str, np.ndarray] = {}
         self.shared: list[str] = []
+        # The flag that each thread of a block brings to a ballot.
+        self._votes = np.zeros(_THREADS, np.uint8)
         for space, name, size, values in re.findall(
-            r"\.(shared|const) \.align \d+ \.b8 (\w+)\[(\d+)\](?: = \{([^}]*)\})?;", header
+            r"\.(shared|const) \.align \d+ \.b8 ([\w$]+)\[(\d+)\](?: = \{([^}]*)\})?;", header
         ):
             block = np.zeros(int(size) // 8 + 2, dtype=np.int64).view(np.uint8)[: int(size)]
             if values:
@@ -355,12 +361,63 @@ class Translation:
         pointer = self._checked(self._address(operands[0]), _bits(kind) // 8)
         self.lines.append(f"  store {_llvm(kind)} {value}, ptr {pointer}, align 1")
 
+    def _op_popc(self, parts: list[str], operands: list[str]) -> None:
+        assert parts == ["popc", "b32"], parts
+        self._write(operands[0], self._emit(f"call i32 @llvm.ctpop.i32(i32 {self._read(operands[1], 'b32')})"), "b32")
+
+    def _op_clz(self, parts: list[str], operands: list[str]) -> None:
+        assert parts == ["clz", "b32"], parts
+        value = self._read(operands[1], "b32")
+        self._write(operands[0], self._emit(f"call i32 @llvm.ctlz.i32(i32 {value}, i1 false)"), "b32")
+
+    def _op_bfi(self, parts: list[str], operands: list[str]) -> None:
+        """The lowest bits of the second operand in place of as many bits of the third."""
+        kind, (at, count) = parts[1], (int(operand) for operand in operands[3:])
+        mask = ((1 << count) - 1) << at
+        inserted, value = (self._read(operand, kind) for operand in operands[1:3])
+        inserted = self._emit(f"and {_llvm(kind)} {self._emit(f'shl {_llvm(kind)} {inserted}, {at}')}, {mask}")
+        value = self._emit(f"and {_llvm(kind)} {value}, {(1 << _bits(kind)) - 1 - mask}")
+        self._write(operands[0], self._emit(f"or {_llvm(kind)} {value}, {inserted}"), kind)
+
+    def _op_prmt(self, parts: list[str], operands: list[str]) -> None:
+        """Four bytes of the two operands, as the four digits of the last operand number them."""
+        assert parts == ["prmt", "b32"], parts
+        low, high = (self._emit(f"zext i32 {self._read(operand, 'b32')} to i64") for operand in operands[1:3])
+        pair = self._emit(f"or i64 {low}, {self._emit(f'shl i64 {high}, 32')}")
+        value = "0"
+        for place in range(4):
+            digit = int(operands[3], 0) >> 4 * place & 15
+            assert digit < 8, operands
+            byte = self._emit(f"and i64 {self._emit(f'lshr i64 {pair}, {8 * digit}')}, 255")
+            value = self._emit(f"or i64 {value}, {self._emit(f'shl i64 {byte}, {8 * place}')}")
+        self._write(operands[0], self._emit(f"trunc i64 {value} to i32"), "b32")
+
+    def _op_vote(self, parts: list[str], operands: list[str]) -> None:
+        """The flags of a thread's warp: every thread leaves its own, waits, reads all, and waits for the others to."""
+        assert parts == ["vote", "sync", "ballot", "b32"], parts
+        thread = self._emit(f"zext i32 {self._read('%tid.x', 'u32')} to i64")
+        place = self._emit(f"add i64 {thread}, {self._votes.ctypes.data}")
+        flag = self._emit(f"zext i1 {self._read(operands[1], 'pred')} to i8")
+        self.lines.append(f"  store i8 {flag}, ptr {self._emit(f'inttoptr i64 {place} to ptr')}")
+        self._op_bar(parts, operands)
+        thread = self._emit(f"zext i32 {self._read('%tid.x', 'u32')} to i64")
+        first = self._emit(f"and i64 {thread}, {_THREADS - _WARP}")
+        place = self._emit(f"add i64 {first}, {self._votes.ctypes.data}")
+        pointer = self._emit(f"inttoptr i64 {place} to ptr")
+        flags = self._emit(f"load <{_WARP} x i8>, ptr {pointer}, align 1")
+        flags = self._emit(f"icmp ne <{_WARP} x i8> {flags}, zeroinitializer")
+        self._write(operands[0], self._emit(f"bitcast <{_WARP} x i1> {flags} to i32"), "b32")
+        self._op_bar(parts, operands)
+
     def _op_atom(self, parts: list[str], operands: list[str]) -> None:
         kind = parts[-1]
-        assert "add" in parts, parts
+        (operation,) = {"add", "min"}.intersection(parts)
+        assert operation == "add" or kind[0] == "s", parts
         value = self._read(operands[2], kind)
         pointer = self._checked(self._address(operands[1]), _bits(kind) // 8)
-        self._write(operands[0], self._emit(f"atomicrmw add ptr {pointer}, {_llvm(kind)} {value} seq_cst"), kind)
+        self._write(
+            operands[0], self._emit(f"atomicrmw {operation} ptr {pointer}, {_llvm(kind)} {value} seq_cst"), kind
+        )
 
     def _op_red(self, parts: list[str], operands: list[str]) -> None:
         kind = parts[-1]

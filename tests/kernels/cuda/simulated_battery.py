@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 from cuda_battery import check_inject, check_ragged, check_selection, check_transform, check_volumes, random_images
+from layer_streams import check_batch, check_mutations, picture, plain_stream
 from numba import config, cuda
 from numba.np.numpy_support import as_dtype
 
+from wavestream.engine.layers import encode_image
 from wavestream.kernels import WAVELETS, layout_of
 from wavestream.kernels.validation import smallest_side
 
@@ -137,3 +139,26 @@ def test_images_of_different_sizes_in_memory_of_their_own(
 )
 def test_volumes(simulator: Any, volume_artifact: Any, wavelet: str, dtype: str, shape: tuple[int, int, int]) -> None:
     check_volumes(simulator, random_images((2, *shape), dtype), [0.1, 1.0], wavelet, volume_artifact)
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((1, 1), "uint8"), ((1, 7), "int8"), ((9, 20), "uint16")])
+def test_layers_of_hostile_sizes(simulator: Any, shape: tuple[int, int], dtype: str) -> None:
+    check_batch(simulator, [encode_image(picture(shape, dtype))], [1.0])
+
+
+def test_layers_between_stored_fractions_at_reduced_size(simulator: Any) -> None:
+    streams = [encode_image(picture(shape, "int16")) for shape in ((9, 10), (17, 23))]
+    check_batch(simulator, streams, [0.2, 0.1], 1)
+
+
+def test_layers_in_several_tiles_with_more_states_than_threads(simulator: Any) -> None:
+    check_batch(simulator, [plain_stream(picture((3, 70), "uint8"))], [1.0])
+
+
+def test_layers_of_large_values(simulator: Any) -> None:
+    image = np.random.default_rng(3).integers(-65536, 65535, (7, 9), endpoint=True).astype(np.int32)
+    check_batch(simulator, [encode_image(image)], [1.0])
+
+
+def test_mutated_layers(simulator: Any) -> None:
+    check_mutations(simulator, [plain_stream(picture((5, 12), "uint8"), 2)], 20, 2)

@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from numba import boolean, float32, int16, int32, int64, types, uint8, uint16
+from numba import boolean, float32, int8, int16, int32, int64, types, uint8, uint16
 from ptx_translation import instructions
 
 from wavestream.kernels import WAVELETS
 from wavestream.kernels.cuda.analysis import analysis_kernel
 from wavestream.kernels.cuda.launch import DEVICE
+from wavestream.kernels.cuda.layer_decoder import decoder_kernel
+from wavestream.kernels.cuda.layer_launch import DEVICE as LAYERS
+from wavestream.kernels.cuda.layer_pixels import clear_kernel, clipped_kernel
+from wavestream.kernels.cuda.layer_tables import tables_kernel
 from wavestream.kernels.cuda.pixels import pixel_kernel
 from wavestream.kernels.cuda.selection import begin_kernel, histogram_kernel, scan_kernel
 from wavestream.kernels.cuda.synthesis import synthesis_kernel
@@ -37,6 +41,7 @@ def flat(dtype: Any) -> types.Array:
     return types.Array(dtype, 1, "C")
 
 
+TABLE = types.Array(int64, 2, "C")
 LEVELS, IMAGES, STATE = types.Array(int64, 3, "C"), types.Array(int64, 2, "C"), types.Array(int32, 2, "C")
 
 
@@ -55,6 +60,24 @@ def _pixels(kind: str, source: Any, work: Any, stored: Any) -> Compiled:
     name = f"pixels {kind} {source}" + (f" as {stored}" if stored else "")
     threads = DEVICE.pixel_threads[0] * DEVICE.pixel_threads[1]
     return Compiled(name, lambda: pixel_kernel(kind, stored.name if stored else None), signature, threads)
+
+
+def _layers() -> list[Compiled]:
+    """The decoder of layers; of its pixels the types that a store may have."""
+    tables = (flat(uint16), flat(uint8), flat(int64), flat(int64))
+    planes = (flat(int32), flat(uint8), flat(int32), flat(int32), flat(int32))
+    threads, linear = LAYERS.threads, DEVICE.linear_threads
+    decoder = (flat(uint8), TABLE, TABLE, TABLE, TABLE, *tables, *planes)
+    found = [
+        Compiled("layers tables", tables_kernel, (flat(uint8), TABLE, *tables, flat(int32)), threads),
+        Compiled("layers decoder", lambda: decoder_kernel(LAYERS), decoder, threads),
+        Compiled("layers clear", lambda: clear_kernel, (flat(int32), flat(uint8), flat(int32), flat(int32)), linear),
+    ]
+    for dtype in (int8, *INTEGERS):
+        signature = (*[flat(int32)] * 3, types.Array(dtype, 3, "C"), IMAGES, LEVELS, int64)
+        pixels = DEVICE.pixel_threads[0] * DEVICE.pixel_threads[1]
+        found.append(Compiled(f"layers clipped {dtype}", lambda: clipped_kernel, signature, pixels))
+    return found
 
 
 def specialisations() -> list[Compiled]:
@@ -92,7 +115,7 @@ def specialisations() -> list[Compiled]:
         for kind, work in (("integer", float32), ("lifted", int32)):
             found.append(_pixels(kind, source, work, stored))
     found += [_pixels(dtype.name, dtype, float32, None) for dtype in FLOATS]
-    return found
+    return found + _layers()
 
 
 SPECIALISATIONS = specialisations()
