@@ -27,6 +27,8 @@ SETTINGS = "IngestConfig(shard_images=4, workers=2, codec=CODEC)"
 # Every step that must not be lost ends in os.replace: kill there, before or after the step takes effect.
 SCRIPT = f"""
 import os, signal, sys
+# A shell that starts the tests in the background has SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from wavestream.engine.ingest import IngestConfig, ingest
 source, store, fatal, after, CODEC = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "after", sys.argv[5]
 steps, replace = 0, os.replace
