@@ -85,7 +85,7 @@ def encode_image(
         float(kth_magnitude(packed, fraction, (rows, cols), INTEGER_WAVELET, depth, threads=1)[0])
         for fraction in fractions
     ]
-    layers = encode_layers_cpu(packed[0], tiling, _bounds(thresholds, tiling))
+    layers = encode_layers_cpu(packed[0], tiling, bounds_of([*thresholds, 0.0], tiling))
     parts = [
         write_layer(b"" if number else write_header(header), threshold, segments)
         for number, (threshold, segments) in enumerate(zip([*thresholds, None], layers, strict=True))
@@ -101,10 +101,6 @@ def _checked_range(pixels: NDArray[Any], value_range: tuple[int, int] | None) ->
     if pixels.min() < low or pixels.max() > high:
         raise CodecError(f"expected pixels from {low} to {high}, got {pixels.min()} to {pixels.max()}")
     return low, high
-
-
-def _bounds(thresholds: Sequence[float], tiling: Any) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    return layer_bounds(np.array([*thresholds, 0.0], np.float32), tiling.layout)
 
 
 def header_of(data: Any) -> LayersHeader:
@@ -219,7 +215,7 @@ def _decode_stored(data: Any, header: LayersHeader, keep: float, reduction: int,
     layers = checked_layers(data, header, last_layer(header.fractions, keep), reduction)
     tiling = tiling_of(header.rows, header.cols, header.levels, header.tile)
     segments = segments_of(header, layers, reduction, tiling)
-    bounds = bounds_of(layers, tiling)
+    bounds = bounds_of([layer.threshold for layer in layers], tiling)
     _report(
         decode_layers_cpu(_array(data), segments, tiling, bounds, reduction, header.value_range, out), header, segments
     )
@@ -231,10 +227,9 @@ def _decode_between(data: Any, header: LayersHeader, keep: float, reduction: int
     tiling = tiling_of(header.rows, header.cols, header.levels, header.tile)
     layout, shape = tiling.layout, (header.rows, header.cols)
     segments = segments_of(header, layers, 0, tiling)
+    bounds = bounds_of([layer.threshold for layer in layers], tiling)
     packed = np.empty((1, layout.size), np.int32)
-    _report(
-        decode_coefficients_cpu(_array(data), segments, tiling, bounds_of(layers, tiling), packed[0]), header, segments
-    )
+    _report(decode_coefficients_cpu(_array(data), segments, tiling, bounds, packed[0]), header, segments)
     threshold = kth_magnitude(packed, keep, shape, INTEGER_WAVELET, header.levels, threads=1)
     hard_threshold(packed, threshold, shape, INTEGER_WAVELET, header.levels, out=packed, threads=1)
     rows, cols = layout.low_shapes[reduction].tolist()
@@ -268,8 +263,9 @@ def segments_of(header: LayersHeader, layers: Sequence[Layer], reduction: int, t
     return np.array(rows, np.int64).reshape(-1, 5)
 
 
-def bounds_of(layers: Sequence[Layer], tiling: Any) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    return layer_bounds(np.array([layer.threshold for layer in layers], np.float32), tiling.layout)
+def bounds_of(thresholds: Sequence[float], tiling: Any) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The magnitudes of each layer in each subband, as :func:`wavestream.kernels.layers.layer_bounds`."""
+    return layer_bounds(np.array(thresholds, np.float32), tiling.layout)
 
 
 def _array(data: Any) -> NDArray[np.uint8]:

@@ -83,7 +83,7 @@ def _parsed(stream: Any, keep: float, reduction: int, dtype: np.dtype[Any], canv
         np.frombuffer(stream, np.uint8),
         segments_of(header, layers, reduction if stored else 0, tiling),
         tiling,
-        bounds_of(layers, tiling),
+        bounds_of([layer.threshold for layer in layers], tiling),
         header.value_range,
         0 if stored else kept_count(keep, header.rows, header.cols),
     )

@@ -5,12 +5,11 @@ from __future__ import annotations
 import threading
 from typing import NamedTuple
 
-import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
 from wavestream.engine.bytesource import ByteSource, Folder
-from wavestream.engine.shards import NO_CHUNK
+from wavestream.engine.shards import NO_CHUNK, parse_index
 
 
 class ShardError(Exception):
@@ -89,10 +88,10 @@ class ShardFiles:
             raise ShardError(f"the shard file cannot be read ({error})") from error
         if len(index) < length:
             raise ShardError(f"the shard file has {len(index)} bytes, too few for its index")
-        table, stored = index[:-4], int.from_bytes(index[-4:], "little")
-        if google_crc32c.value(bytes(table)) != stored:
-            raise ShardError("the checksum of the shard's index is wrong")
-        pairs = np.frombuffer(table, "<u8").reshape(-1, 2).astype(np.uint64)
+        try:
+            pairs = parse_index(index)
+        except ValueError as error:
+            raise ShardError(str(error)) from error
         return _Shard(source, pairs[:, 0], pairs[:, 1])
 
 

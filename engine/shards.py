@@ -71,6 +71,18 @@ def shard_path(store: Path, number: int) -> Path:
     return store / "images" / "c" / str(number) / "0" / "0"
 
 
+def parse_index(tail: bytes | bytearray | memoryview) -> NDArray[np.uint64]:
+    """The index at the end of a shard, checksum included, as (capacity, 2) offsets and lengths.
+
+    Raises:
+        ValueError: the checksum is wrong.
+    """
+    data = bytes(tail)
+    if google_crc32c.value(data[:-4]) != int.from_bytes(data[-4:], "little"):
+        raise ValueError("the checksum of the shard's index is wrong")
+    return np.frombuffer(data[:-4], "<u8").astype(np.uint64).reshape(-1, 2)
+
+
 def read_shard_index(path: Path, capacity: int) -> NDArray[np.uint64]:
     """The index of a shard: (capacity, 2) offset and length in bytes of each image's chunk, ``NO_CHUNK`` without one.
 
@@ -87,9 +99,10 @@ def read_shard_index(path: Path, capacity: int) -> NDArray[np.uint64]:
         raise StoreError(f"{path}: the shard cannot be read ({error})") from error
     if room < 0:
         raise StoreError(f"{path}: expected an index of {index_bytes} bytes, got a shard of {len(tail)} bytes")
-    if google_crc32c.value(tail[:-4]) != int.from_bytes(tail[-4:], "little"):
-        raise StoreError(f"{path}: the checksum of the shard's index is wrong")
-    index = np.frombuffer(tail[:-4], "<u8").astype(np.uint64).reshape(capacity, 2)
+    try:
+        index = parse_index(tail)
+    except ValueError as error:
+        raise StoreError(f"{path}: {error}") from error
     offsets, lengths = index[(index != NO_CHUNK).any(axis=1)].T
     # Written so that no sum can wrap around 2^64.
     if np.any((offsets > room) | (lengths > room - np.minimum(offsets, room))):

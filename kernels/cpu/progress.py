@@ -13,23 +13,27 @@ _MESSAGE = "compiling the %s kernels: some seconds, the first time on this machi
 
 logger = logging.getLogger("wavestream")
 _ready: set[str] = set()
+_announcing: set[str] = set()
+_lock = threading.Lock()
 
 
 @contextmanager
 def announced(kernels: str) -> Iterator[None]:
     """Warn, once for each kind of ``kernels``, if the block has not ended after a second: they are being compiled."""
-    if kernels in _ready:
+    with _lock:
+        # Of several threads that wait for one compilation, one speaks.
+        silent = kernels in _ready or kernels in _announcing
+        if not silent:
+            _announcing.add(kernels)
+    if silent:
         yield
         return
-    warning = threading.Timer(
-        _QUIET_SECONDS,
-        logger.warning,
-        ["compiling the %s kernels: some seconds, the first time on this machine", kernels],
-    )
+    warning = threading.Timer(_QUIET_SECONDS, logger.warning, [_MESSAGE, kernels])
     warning.daemon = True
     warning.start()
     try:
         yield
     finally:
         warning.cancel()
+        _announcing.discard(kernels)
     _ready.add(kernels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -30,6 +31,16 @@ def test_long_first_calls_are_announced_and_short_ones_not(caplog: pytest.LogCap
     assert [record.getMessage() for record in caplog.records] == [
         "compiling the long kernels: some seconds, the first time on this machine"
     ]
+
+
+def test_of_threads_that_wait_for_the_same_one_speaks(caplog: pytest.LogCaptureFixture) -> None:
+    def wait() -> None:
+        with progress.announced("shared"):
+            time.sleep(0.5)
+
+    with caplog.at_level(logging.WARNING, logger="wavestream"), ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: wait(), range(3)))
+    assert len(caplog.records) == 1
 
 
 def test_a_failure_is_not_taken_for_a_first_call() -> None:
